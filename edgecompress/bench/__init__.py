@@ -1,0 +1,1 @@
+"""Measuring accuracy, size and latency, student beside teacher."""

@@ -1,0 +1,1 @@
+"""The teacher's anatomy: loading it, naming its axes, cutting along them."""

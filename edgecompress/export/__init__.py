@@ -1,0 +1,1 @@
+"""From a torch model to a checked ONNX artifact, and from there to int8."""

@@ -1,0 +1,82 @@
+"""Files as users expect them: written whole or not at all, and named in every error."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from edgecompress.errors import OutputError
+
+_WHY = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EROFS: "the file system is read-only: choose another place with -o",
+    errno.EACCES: "permission denied: choose a folder you may write to with -o",
+    errno.EPERM: "permission denied: choose a folder you may write to with -o",
+    errno.ENOTDIR: "a part of this path is a file, not a folder: choose another place with -o",
+}
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Turn an operating-system error about ``path`` into one clear line."""
+    why = _WHY.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write {path}: {why}")
+
+
+@contextmanager
+def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside ``target`` that becomes ``target`` when the block ends without an error.
+
+    After an error, or ``kill -9``, ``target`` is as it was. Raises OutputError when ``target`` exists and holds
+    something (unless ``replace``), or when the place cannot be written.
+    """
+    target = Path(os.path.abspath(target))
+    if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"{target} exists and is not empty: choose another -o, or remove it first")
+    draft = target.parent / f".{target.name}.{uuid4().hex[:8]}.part"
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        _swap(draft, target)
+    except OSError as error:
+        raise output_error(target, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _swap(draft: Path, target: Path) -> None:
+    """Move ``draft`` to ``target``; what stood there is moved aside first, so that no moment shows half of each."""
+    if not target.exists():
+        draft.rename(target)
+        return
+    aside = draft.with_suffix(".old")
+    target.rename(aside)
+    draft.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write ``data`` as indented UTF-8 JSON in one step (temporary file, then rename). Raises OutputError."""
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(data, ensure_ascii=False, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

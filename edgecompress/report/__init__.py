@@ -1,0 +1,1 @@
+"""Showing measurements to people."""

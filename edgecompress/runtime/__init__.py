@@ -1,0 +1,1 @@
+"""Serving an artifact with onnxruntime, tokenizers and numpy alone."""

@@ -1,0 +1,1 @@
+"""Training on transformers' Trainer: data, losses, checkpoints."""
