@@ -1,17 +1,17 @@
 """Every error that edgecompress raises on purpose, and the exit code each gives the command line.
 
-    EdgecompressError
-    ├── InputError            exit 2: what was given cannot be used; nothing was written
-    │   ├── RecipeError       a recipe or an option is wrong (all problems at once)
-    │   ├── SourceError       a teacher or model folder cannot be loaded
-    │   ├── ArchitectureError a model that the axis tables do not know, or a cut that it does not allow
-    │   ├── CorpusError       text that is missing, empty or wrongly encoded
-    │   ├── VocabularyError   a vocabulary selection that cannot be made
-    │   ├── TaskDataError     labelled examples that cannot be read or do not fit together
-    │   ├── ArtifactError     an exported folder that is incomplete, changed or foreign
-    │   ├── MissingExtraError an optional dependency that is not installed
-    │   └── OutputError       a place that cannot be written (exists, read-only, full)
-    └── CheckError            exit 1: the work was done and its result failed the proof
+EdgecompressError
+├── InputError            exit 2: what was given cannot be used; nothing was written
+│   ├── RecipeError       a recipe or an option is wrong (all problems at once)
+│   ├── SourceError       a teacher or model folder cannot be loaded
+│   ├── ArchitectureError a model that the axis tables do not know, or a cut that it does not allow
+│   ├── CorpusError       text that is missing, empty or wrongly encoded
+│   ├── VocabularyError   a vocabulary selection that cannot be made
+│   ├── TaskDataError     labelled examples that cannot be read or do not fit together
+│   ├── ArtifactError     an exported folder that is incomplete, changed or foreign
+│   ├── MissingExtraError an optional dependency that is not installed
+│   └── OutputError       a place that cannot be written (exists, read-only, full)
+└── CheckError            exit 1: the work was done and its result failed the proof
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     After an error, or ``kill -9``, ``target`` is as it was. Raises OutputError when ``target`` exists and holds
     something (unless ``replace``), or when the place cannot be written.
     """
-    target = Path(os.path.abspath(target))
+    target = target.absolute()
     if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
         raise OutputError(f"{target} exists and is not empty: choose another -o, or remove it first")
     draft = target.parent / f".{target.name}.{uuid4().hex[:8]}.part"

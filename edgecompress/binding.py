@@ -1,0 +1,126 @@
+"""Turning a table of options into the arguments of a stage, by the stage's own signature, all problems at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from edgecompress.corpus import Corpus
+from edgecompress.errors import RecipeError
+from edgecompress.options import TaskFiles, Training
+
+Options = Mapping[str, Any]
+
+
+@dataclass
+class Context:
+    """What option values may refer to by name, and the problems found so far."""
+
+    corpora: Mapping[str, Corpus] = field(default_factory=dict)
+    tasks: Mapping[str, TaskFiles] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, text: str) -> None:
+        """Note one problem; :meth:`check` raises them together."""
+        self.problems.append(text)
+
+    def check(self, what: str) -> None:
+        """Raise RecipeError with every problem noted."""
+        if self.problems:
+            raise RecipeError(f"{what}: " + "; ".join(self.problems))
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the options of a stage: its keyword-only parameters, annotations resolved."""
+    hints = typing.get_type_hints(function, localns=_LAZY)
+    found = inspect.signature(function).parameters.values()
+    return {p.name: p.replace(annotation=hints[p.name]) for p in found if p.kind is p.KEYWORD_ONLY}
+
+
+def near(name: str, allowed: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for a near miss, else the list of what is allowed."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(name, allowed, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(allowed)}"
+
+
+def bind(function: Callable[..., Any], given: Options, where: str, context: Context) -> dict[str, Any]:
+    """Return keyword arguments for ``function`` from a table of plain values; problems go to ``context``."""
+    known = parameters(function)
+    for name in given.keys() - known.keys():
+        context.problem(f"{where}: no option {name!r}{near(name, known)}")
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in given:
+            context.problem(f"{where}: option {name!r} is missing")
+    return {
+        name: _value(known[name].annotation, value, known[name].default, f"{where}: {name}", context)
+        for name, value in given.items()
+        if name in known
+    }
+
+
+def _value(kind: Any, value: Any, default: Any, where: str, context: Context) -> Any:  # noqa: PLR0911 - a table of kinds
+    """Check one value against its annotation and return it as the stage wants it."""
+    if kind is Corpus:
+        return _named(value, context.corpora, "corpus", where, context)
+    if kind is TaskFiles:
+        return _named(value, context.tasks, "task", where, context)
+    if dataclasses.is_dataclass(kind):
+        return _table(kind, value, default, where, context)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            context.problem(f"{where}: {value!r} is not a list")
+            return ()
+        return tuple(_value(arguments[0], item, None, where, context) for item in value)
+    if origin is Literal:
+        if value not in arguments:
+            context.problem(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        return _value(next(a for a in arguments if a is not type(None)), value, default, where, context)
+    return _scalar(kind, value, where, context)
+
+
+def _scalar(kind: type, value: Any, where: str, context: Context) -> Any:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
+    right = isinstance(value, (int, float) if kind is float else (str if kind is Path else kind))
+    if not right or (isinstance(value, bool) and kind is not bool):
+        context.problem(f"{where}: {value!r} is not {names[kind]}")
+        return value
+    if kind in (int, float) and value < 0:
+        context.problem(f"{where}: {value!r} is negative")
+    return kind(value)
+
+
+def _named(value: Any, known: Mapping[str, Any], what: str, where: str, context: Context) -> Any:
+    if isinstance(value, str) and value in known:
+        return known[value]
+    suffix = near(str(value), known) if known else "; none is defined"
+    context.problem(f"{where}: no {what} {value!r}{suffix}")
+    return None
+
+
+def _table(kind: Any, value: Any, default: Any, where: str, context: Context) -> Any:
+    """Return the stage's default with the fields that a nested table gives."""
+    if not isinstance(value, Mapping):
+        context.problem(f"{where}: {value!r} is not a table")
+        return default
+    hints = typing.get_type_hints(kind)
+    for name in value.keys() - hints.keys():
+        context.problem(f"{where}: no option {name!r}{near(name, hints)}")
+    found = {n: _value(hints[n], v, None, f"{where}.{n}", context) for n, v in value.items() if n in hints}
+    if kind is Training and ("steps" in found) != ("epochs" in found):
+        found = {"steps": 0, "epochs": 0.0, **found}  # one of the two replaces the default's other
+    base = default if dataclasses.is_dataclass(default) else kind()
+    return dataclasses.replace(base, **found)  # type: ignore[type-var]
+
+
+_LAZY: dict[str, Any] = {"Corpus": Corpus, "Bundle": object}

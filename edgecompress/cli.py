@@ -1,0 +1,70 @@
+"""The command line. Commands are imported when they are called: ``--help`` must not wait for torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+from edgecompress import __version__
+from edgecompress.errors import EdgecompressError
+
+# command → module that defines `command(name) -> click.Command`, and the line that --help shows
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("run", "Make a Slovak and Swahili student from a packaged teacher, and measure it."),
+    "run": ("run", "Run a recipe: stages, export, quantization, benchmark. Stop and rerun at will."),
+    "trim": ("stage", "Keep only the vocabulary that the languages use."),
+    "adapt": ("stage", "Train the teacher as a masked language model on the language's text."),
+    "distill": ("stage", "Train a shallower or a cut student to imitate its teacher."),
+    "prune": ("stage", "Remove the FFN neurons and heads that matter least."),
+    "truncate": ("stage", "Cut the hidden size."),
+    "finetune": ("stage", "Train an encoder for a task: topic, sentiment, ner or pos."),
+    "export": ("artifact", "Write a fine-tuned model as a checked ONNX artifact."),
+    "quantize": ("artifact", "Write an artifact with smaller numbers, if it still says the same."),
+    "predict": ("artifact", "Label texts with an artifact (onnxruntime alone)."),
+    "bench": ("bench", "Measure accuracy, size and latency of students beside their teacher."),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"edgecompress.commands.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="edgecompress")
+def group() -> None:
+    """Compress multilingual encoders into small, checked ONNX students.
+
+    Start with `edgecompress demo`, or with a recipe: `edgecompress run recipe.toml -o out/`.
+    """
+
+
+def main() -> None:
+    """Run the command line: an error that edgecompress knows is one line on stderr and its own exit code."""
+    try:
+        group(standalone_mode=False)
+    except EdgecompressError as error:
+        click.echo(f"edgecompress: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("edgecompress: stopped; the same command goes on from here", err=True)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""The bodies of the commands: each module has ``command(name) -> click.Command``."""

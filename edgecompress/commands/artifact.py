@@ -1,0 +1,124 @@
+"""`edgecompress export`, `quantize` and `predict`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgecompress.commands.show import progress
+from edgecompress.export.schemes import SCHEMES
+from edgecompress.extras import require
+from edgecompress.tasks import TASKS
+
+if TYPE_CHECKING:
+    from edgecompress.runtime.predictor import Prediction
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_OUTPUT = click.option("-o", "--output", required=True, type=_FOLDER, help="Folder to write.")
+_TEXT = click.option("--text", "text_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def command(name: str) -> click.Command:
+    """Return the command called ``name``."""
+    return {"export": export, "quantize": quantize, "predict": predict}[name]
+
+
+def _texts(path: Path | None, most: int) -> list[str]:
+    from itertools import islice
+
+    from edgecompress.corpus import Corpus, lines
+
+    return [] if path is None else list(islice(lines(Corpus(path.name, (path,))), most))
+
+
+@click.command()
+@click.argument("model")
+@_OUTPUT
+@click.option("--task", default="", type=click.Choice(["", *TASKS]), help="For a model fine-tuned elsewhere.")
+@_TEXT
+def export(model: str, output: Path, task: str, text_file: Path | None) -> None:
+    """Write MODEL (a fine-tuned model folder) as an ONNX artifact, proved equal to torch.
+
+    --text FILE adds real text to the shapes that are compared.
+    """
+    require("torch", "transformers", "onnx", "onnxscript", extra="compress")
+    from edgecompress.encoder import sources
+    from edgecompress.export.onnx import export as write
+
+    console = Console()
+    with progress(console):
+        made = write(sources.load(model), output, task=task, texts=_texts(text_file, 32))
+    difference = made.history[-1].details["difference"]
+    console.print(f"{output}: {_size(made.model_path)}, differs from torch by {difference:.1e}", highlight=False)
+
+
+@click.command()
+@click.argument("artifact", type=_FOLDER)
+@_OUTPUT
+@click.option("--scheme", default="dynamic-int8", show_default=True, type=click.Choice(list(SCHEMES)))
+@click.option("--min-agreement", default=0.9, show_default=True, help="Share of decisions on --text that must stay.")
+@_TEXT
+def quantize(artifact: Path, output: Path, scheme: str, min_agreement: float, text_file: Path | None) -> None:
+    """Write ARTIFACT with smaller numbers; with --text FILE only if its decisions stay the same."""
+    require("onnx", extra="compress")
+    from edgecompress.artifact import open_artifact
+    from edgecompress.export.quantize import quantize as write
+
+    console, plain = Console(), open_artifact(artifact)
+    texts = _texts(text_file, 200)
+    with progress(console):
+        made = write(plain, output, scheme=scheme, texts=texts, min_agreement=min_agreement)
+    agreement = made.history[-1].details.get("agreement")
+    proof = "not compared (give --text FILE)" if agreement is None else f"{agreement:.1%} of decisions unchanged"
+    console.print(f"{output}: {_size(plain.model_path)} → {_size(made.model_path)}, {proof}", highlight=False)
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+@click.command()
+@click.argument("artifact", type=_FOLDER)
+@click.argument("texts", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a text.")
+@click.option("--threads", default=0, show_default="all cores")
+def predict(artifact: Path, texts: tuple[str, ...], threads: int, *, as_json: bool) -> None:
+    """Label TEXTS, or the lines of standard input, with ARTIFACT."""
+    from edgecompress.runtime.predictor import load
+
+    given = list(texts) or [line.rstrip("\n") for line in sys.stdin]
+    predictor = load(artifact, threads=threads)
+    console = Console()
+    for text, prediction in zip(given, predictor(given), strict=True):
+        if as_json:
+            click.echo(json.dumps({"text": text, **dataclasses.asdict(prediction)}, ensure_ascii=False))
+        else:
+            console.print(_table(text, prediction, spans=predictor.artifact.task.spans))
+
+
+def _table(text: str, prediction: Prediction, *, spans: bool) -> Table:
+    from edgecompress.runtime.predictions import Label
+
+    cut = f" (the last {prediction.truncated} tokens were cut off)" if prediction.truncated else ""
+    table = Table(title=f"{text}{cut}", title_justify="left", show_edge=False)
+    if isinstance(prediction, Label):
+        rows = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+        table.add_column("label")
+        table.add_column("probability", justify="right")
+        for label, probability in rows:
+            table.add_row(label, f"{probability:.3f}")
+        return table
+    for title in ("text", "label" if spans else "tag", "place", "probability"):
+        table.add_column(title)
+    for span in prediction.spans if spans else ():
+        table.add_row(span.text, span.label, f"{span.start}–{span.end}", f"{span.probability:.3f}")
+    for word in () if spans else prediction.words:
+        table.add_row(word.text, word.tag, f"{word.start}–{word.end}", f"{word.probability:.3f}")
+    return table

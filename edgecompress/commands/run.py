@@ -1,0 +1,98 @@
+"""`edgecompress run` and `edgecompress demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgecompress.commands.show import progress
+from edgecompress.extras import require
+
+if TYPE_CHECKING:
+    from edgecompress.recipe import Recipe
+
+
+def command(name: str) -> click.Command:
+    """Return the command called ``name``."""
+    return {"run": run, "demo": demo}[name]
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
+@click.option("--dry-run", is_flag=True, help="Check the recipe and print the plan; load no weights.")
+def run(recipe: Path, output: Path | None, *, dry_run: bool) -> None:
+    """Run RECIPE (a TOML file) into the folder -o.
+
+    Every stage is saved as an ordinary model folder in OUT/stages, every artifact in OUT/artifacts, every figure in
+    OUT/bench.json. What is done for the same inputs is not done again: stop it, change the recipe, run it again.
+    """
+    if output is None and not dry_run:
+        raise click.UsageError("give -o FOLDER for the results, or --dry-run for the plan alone")
+    _run(recipe, output, dry_run=dry_run)
+
+
+@click.command()
+@click.option("-o", "--output", default="demo-out", show_default=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print the plan only.")
+def demo(output: Path, *, dry_run: bool) -> None:
+    """Make one Slovak and Swahili student from multilingual-e5-small, with four tasks, and measure it.
+
+    Everything needed is in the package and its extra `offline`: no model hub, no download. About a quarter of an hour
+    on two cores.
+    """
+    recipe = Path(__file__).parents[1] / "data" / "demo" / "recipe.toml"
+    _run(recipe, output, dry_run=dry_run)
+    if not dry_run:
+        ner = output / "artifacts" / "student-ner-dynamic-int8"
+        Console().print(
+            f'\nNow type:  edgecompress predict {ner} "Peter Sagan sa narodil v Žiline."', highlight=False, markup=False
+        )
+
+
+def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
+    require("torch", "transformers", "datasets", "accelerate", "onnx", extra="compress")
+    from edgecompress import recipe as recipes
+
+    console = Console()
+    with progress(console):
+        recipe = recipes.read(path)
+        from edgecompress.plan import plan
+
+        rows = plan(recipe)
+    table = Table(title=f"Plan of {recipe.name}", title_justify="left")
+    for title in ("stage", "does", "on"):
+        table.add_column(title, overflow="fold")
+    for title in ("parameters", "below teacher"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        most = "≤ " if row.at_most else ""
+        less = f"{100 * (1 - row.parameters / rows[0].parameters):.1f} %"
+        table.add_row(row.name, row.stage, row.source, f"{most}{row.parameters:,}", "" if row is rows[0] else less)
+    console.print(table)
+    if dry_run or output is None:
+        return
+    _work(console, recipe, output)
+
+
+def _work(console: Console, recipe: Recipe, output: Path) -> None:
+    from edgecompress import deliver, pipeline
+    from edgecompress.bench.host import host
+    from edgecompress.report.terminal import bench_table
+
+    with progress(console):
+        results = pipeline.run(recipe, output)
+        subjects = deliver.artifacts(recipe, results, output)
+        figures = deliver.bench(subjects, deliver.tests_of(recipe)) if recipe.students and subjects else []
+    reused = sum(result.reused for result in results.values())
+    console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)", highlight=False)
+    if figures:
+        machine = host()
+        deliver.write_results(output / "bench.json", figures, machine, recipe=recipe.name)
+        for table in bench_table(figures, machine):
+            console.print(table)
+        console.print(f"figures in {output / 'bench.json'}", highlight=False)

@@ -1,0 +1,63 @@
+"""Progress on the terminal: bars where there is one, a line now and then where output goes to a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from edgecompress.progress import Event, Listener, listening
+
+_EVERY = 15.0  # seconds between two lines of a task when there is no terminal
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[None]:
+    """Show everything reported inside the block on ``console``."""
+    _quieten()
+    if not console.is_terminal:
+        with listening(_lines(console)):
+            yield
+        return
+    columns = (TextColumn("{task.description:<28.28}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bars, listening(_bars(bars)):
+        yield
+
+
+def _bars(bars: Progress) -> Listener:
+    tasks: dict[str, TaskID] = {}
+
+    def show(event: Event) -> None:
+        restarted = event.task in tasks and event.done < bars.tasks[tasks[event.task]].completed
+        if event.task not in tasks or (restarted and event.task != "stages"):
+            tasks[event.task] = bars.add_task(event.task, total=event.total, note=event.note)
+        bars.update(tasks[event.task], completed=event.done, total=event.total, note=event.note)
+
+    return show
+
+
+def _lines(console: Console) -> Listener:
+    shown: dict[str, float] = {}
+
+    def show(event: Event) -> None:
+        now = time.monotonic()
+        finished = event.total is not None and event.done >= event.total
+        if event.task != "stages" and not finished and now - shown.get(event.task, 0.0) < _EVERY:
+            return
+        shown[event.task] = now
+        of = "" if event.total is None else f"/{event.total:g}"
+        console.print(f"{event.task}: {event.done:g}{of} {event.note}".rstrip(), highlight=False, markup=False)
+
+    return show
+
+
+def _quieten() -> None:
+    """Silence libraries that write over the progress; their errors still come as exceptions."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -1,0 +1,151 @@
+"""One command a stage, its options read off the stage's signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import shutil
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import click
+from rich.console import Console
+
+from edgecompress.binding import Context, bind, parameters
+from edgecompress.commands.show import progress
+from edgecompress.corpus import Corpus
+from edgecompress.errors import InputError
+from edgecompress.extras import require
+from edgecompress.files import new_folder
+from edgecompress.options import TaskFiles
+from edgecompress.stages import STAGES
+from edgecompress.tasks import TASKS
+
+_MODEL = click.argument("model")
+_OUTPUT = click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Result."
+)
+_CORPUS = (
+    click.Option(["--corpus"], multiple=True, metavar="[NAME=]FILE", help="Text: .txt, .jsonl, .parquet, .gz; repeat."),
+    click.Option(["--weight"], multiple=True, metavar="NAME=NUMBER", help="Weight of a named corpus; default 1."),
+)
+_TASK = (
+    click.Option(["--task"], type=click.Choice(list(TASKS)), required=True, help="What to train for."),
+    click.Option(["--train"], multiple=True, required=True, metavar="FILE", help="JSON lines: the training split."),
+    click.Option(["--validation"], multiple=True, required=True, metavar="FILE", help="The validation split."),
+)
+
+
+def command(name: str) -> click.Command:
+    """Return the command of the stage called ``name``: MODEL, -o OUTPUT, and the stage's own options."""
+    function = STAGES[name].run
+    options = [option for p in parameters(function).values() for option in _options(p)]
+
+    def body(model: str, output: Path, **given: Any) -> None:
+        _run(name, model, output, _arguments(name, given))
+
+    made = _MODEL(_OUTPUT(click.command(name, help=inspect.getdoc(function))(body)))
+    made.params.extend(options)
+    return made
+
+
+def _options(parameter: inspect.Parameter) -> Iterator[click.Option]:
+    kind = _plain_kind(parameter.annotation)
+    if kind is Corpus:
+        yield from _CORPUS
+    elif kind is TaskFiles:
+        yield from _TASK
+    elif dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            yield _option(field.name, hints[field.name], getattr(parameter.default, field.name))
+    else:
+        yield _option(parameter.name, parameter.annotation, parameter.default)
+
+
+def _plain_kind(annotation: Any) -> Any:
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is tuple else annotation
+
+
+def _option(name: str, annotation: Any, default: Any) -> click.Option:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        annotation = next(a for a in arguments if a is not type(None))
+    kind = click.Choice(list(arguments)) if origin is Literal else _plain_kind(annotation)
+    required = default is inspect.Parameter.empty
+    text = "" if required or default in (None, (), "") else f"default {default}"
+    return click.Option(
+        [f"--{name.replace('_', '-')}"], type=kind, required=required, multiple=origin is tuple, help=text
+    )
+
+
+def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn flat command-line values into the nested tables that recipes use, and check them the same way."""
+    function, context = STAGES[name].run, Context()
+    table: dict[str, Any] = {}
+    values = {key: value for key, value in given.items() if value not in (None, ())}
+    for option, parameter in parameters(function).items():
+        kind = _plain_kind(parameter.annotation)
+        if kind is Corpus:
+            context.corpora = _corpora(values.get("corpus", ()), values.get("weight", ()))
+            if context.corpora or parameter.default is parameter.empty:
+                table[option] = list(context.corpora)
+        elif kind is TaskFiles:
+            files = {split: tuple(map(Path, values.get(split, ()))) for split in ("train", "validation")}
+            context.tasks, table[option] = {"task": TaskFiles(values["task"], **files)}, "task"
+        elif dataclasses.is_dataclass(kind):
+            table[option] = {f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}
+        elif option in values:
+            table[option] = list(values[option]) if isinstance(values[option], tuple) else values[option]
+    arguments = bind(function, table, name, context)
+    context.check("options")
+    return arguments
+
+
+def _corpora(files: tuple[str, ...], weights: tuple[str, ...]) -> dict[str, Corpus]:
+    named: dict[str, list[Path]] = {}
+    for text in files:
+        name, _, path = text.rpartition("=")
+        if not Path(path).is_file():
+            raise InputError(f"--corpus {text}: no file {path!r}: give [NAME=]FILE")
+        named.setdefault(name or "text", []).append(Path(path))
+    factor = dict(_weight(text, named) for text in weights)
+    return {name: Corpus(name, tuple(paths), factor.get(name, 1.0)) for name, paths in named.items()}
+
+
+def _weight(text: str, known: Mapping[str, Any]) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = 0.0
+    if name not in known or not weight > 0:
+        raise InputError(f"--weight {text}: give NAME=NUMBER above 0 for a NAME of --corpus ({', '.join(known)})")
+    return name, weight
+
+
+def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> None:
+    require("torch", "transformers", "datasets", "accelerate", extra="compress")
+    from edgecompress.encoder import sources
+    from edgecompress.encoder.bundle import save
+    from edgecompress.training.trainer import checkpoints_in
+
+    console, began = Console(), time.monotonic()
+    work = output.parent / f".{output.name}.work"
+    stage: Callable[..., Any] = STAGES[name].run
+    with progress(console), new_folder(output) as draft, checkpoints_in(work):
+        before = sources.load(model)
+        after = stage(before, **arguments)
+        seconds = round(time.monotonic() - began, 1)
+        last = dataclasses.replace(after.history[-1], seconds=seconds)
+        save(dataclasses.replace(after, history=(*after.history[:-1], last)), draft)
+    shutil.rmtree(work, ignore_errors=True)
+    share = 100 * (1 - after.parameters / before.parameters)
+    console.print(
+        f"{output}: {before.parameters:,} → {after.parameters:,} parameters ({share:.1f} % fewer) in {seconds:.0f} s",
+        highlight=False,
+    )

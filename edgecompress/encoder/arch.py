@@ -1,0 +1,199 @@
+"""Architectures as tables: which axis of the network each dimension of each parameter runs along.
+
+``AXES`` names, for every parameter, one axis per dimension. Cutting an encoder is then one idea, "keep these indices
+along that axis", and adding an architecture is adding a row. The axes:
+
+    vocab   rows of the word embeddings, the MLM decoder and its bias
+    hidden  the residual stream; ``gain`` is the same axis where it scales element-wise (LayerNorm weights)
+    attn    the concatenated attention heads (heads x head width), one selection per layer
+    ffn     the intermediate neurons, one selection per layer
+    position, type, labels   never cut here
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from edgecompress.errors import ArchitectureError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+LAYER_AXES = ("attn", "ffn")
+
+
+@dataclass(frozen=True)
+class Arch:
+    """One architecture.
+
+    ``axes`` maps parameter globs to axis names; ``sizes`` maps axes (and "heads", "layers") to config attributes;
+    ``layers`` is the path of the layer list below the base model; ``query``, ``key``, ``value`` are module paths
+    below a layer; ``mlm`` lists the modules of the masked-LM head in the order they are applied.
+    """
+
+    axes: Mapping[str, str]
+    sizes: Mapping[str, str]
+    layers: str
+    query: str
+    key: str
+    value: str
+    mlm: tuple[str, ...]
+    positions_follow_pad: bool = False  # RoBERTa: the first position is pad_token_id + 1
+
+
+def _linear(path: str, out: str, into: str) -> dict[str, str]:
+    return {f"*{path}.weight": f"{out} {into}", f"*{path}.bias": out}
+
+
+def _norm(path: str) -> dict[str, str]:
+    return {f"*{path}.weight": "gain", f"*{path}.bias": "hidden"}
+
+
+_EMBEDDINGS = {
+    "*embeddings.word_embeddings.weight": "vocab hidden",
+    "*embeddings.position_embeddings.weight": "position hidden",
+    "*embeddings.token_type_embeddings.weight": "type hidden",
+    **_norm("embeddings.LayerNorm"),
+}
+_BERT_LAYER = {
+    **_linear("attention.self.query", "attn", "hidden"),
+    **_linear("attention.self.key", "attn", "hidden"),
+    **_linear("attention.self.value", "attn", "hidden"),
+    **_linear("attention.output.dense", "hidden", "attn"),
+    **_norm("attention.output.LayerNorm"),
+    **_linear("intermediate.dense", "ffn", "hidden"),
+    **_linear("layer.*.output.dense", "hidden", "ffn"),
+    **_norm("layer.*.output.LayerNorm"),
+    **_linear("pooler.dense", "hidden", "hidden"),
+}
+_BERT_HEADS = {
+    **_linear("cls.predictions.transform.dense", "hidden", "hidden"),
+    **_norm("cls.predictions.transform.LayerNorm"),
+    **_linear("cls.predictions.decoder", "vocab", "hidden"),
+    "*cls.predictions.bias": "vocab",
+    **_linear("classifier", "labels", "hidden"),
+}
+_ROBERTA_HEADS = {
+    **_linear("lm_head.dense", "hidden", "hidden"),
+    **_norm("lm_head.layer_norm"),
+    **_linear("lm_head.decoder", "vocab", "hidden"),
+    "*lm_head.bias": "vocab",
+    **_linear("classifier.dense", "hidden", "hidden"),
+    **_linear("classifier.out_proj", "labels", "hidden"),
+    **_linear("classifier", "labels", "hidden"),
+}
+_BERT_SIZES = {
+    "vocab": "vocab_size",
+    "hidden": "hidden_size",
+    "ffn": "intermediate_size",
+    "heads": "num_attention_heads",
+    "layers": "num_hidden_layers",
+}
+_QUERY, _KEY, _VALUE = "attention.self.query", "attention.self.key", "attention.self.value"
+_ROBERTA = Arch(
+    axes={**_EMBEDDINGS, **_BERT_LAYER, **_ROBERTA_HEADS},
+    sizes=_BERT_SIZES,
+    layers="encoder.layer",
+    mlm=("lm_head",),
+    positions_follow_pad=True,
+    query=_QUERY,
+    key=_KEY,
+    value=_VALUE,
+)
+
+ARCHITECTURES: Mapping[str, Arch] = {
+    "bert": Arch(
+        axes={**_EMBEDDINGS, **_BERT_LAYER, **_BERT_HEADS},
+        sizes=_BERT_SIZES,
+        layers="encoder.layer",
+        mlm=("cls",),
+        query=_QUERY,
+        key=_KEY,
+        value=_VALUE,
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "distilbert": Arch(
+        axes={
+            **_EMBEDDINGS,
+            **_linear("attention.q_lin", "attn", "hidden"),
+            **_linear("attention.k_lin", "attn", "hidden"),
+            **_linear("attention.v_lin", "attn", "hidden"),
+            **_linear("attention.out_lin", "hidden", "attn"),
+            **_norm("sa_layer_norm"),
+            **_linear("ffn.lin1", "ffn", "hidden"),
+            **_linear("ffn.lin2", "hidden", "ffn"),
+            **_norm("output_layer_norm"),
+            **_linear("vocab_transform", "hidden", "hidden"),
+            **_norm("vocab_layer_norm"),
+            **_linear("vocab_projector", "vocab", "hidden"),
+            **_linear("pre_classifier", "hidden", "hidden"),
+            **_linear("classifier", "labels", "hidden"),
+        },
+        sizes={
+            "vocab": "vocab_size",
+            "hidden": "dim",
+            "ffn": "hidden_dim",
+            "heads": "n_heads",
+            "layers": "n_layers",
+        },
+        layers="transformer.layer",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        mlm=("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
+    ),
+}
+
+
+def architecture(config: PretrainedConfig) -> Arch:
+    """Return the table row for ``config.model_type``. Raises ArchitectureError for a type without one."""
+    kind = getattr(config, "model_type", "")
+    if kind not in ARCHITECTURES:
+        raise ArchitectureError(
+            f"model_type {kind!r} is not supported: choose a teacher of type {', '.join(sorted(ARCHITECTURES))}"
+        )
+    return ARCHITECTURES[kind]
+
+
+def size(config: PretrainedConfig, axis: str) -> int:
+    """Return how long ``axis`` ("vocab", "hidden", "ffn", "heads", "layers") is in this model."""
+    return int(getattr(config, architecture(config).sizes[axis]))
+
+
+def shape(config: PretrainedConfig) -> dict[str, int]:
+    """Return every cuttable size of the model by axis name."""
+    return {axis: size(config, axis) for axis in architecture(config).sizes}
+
+
+def axes_of(arch: Arch, parameter: str) -> tuple[str, ...]:
+    """Return the axis of each dimension of ``parameter``.
+
+    Raises ArchitectureError for a parameter that no row names: cutting around an unknown tensor would be a guess.
+    """
+    found = [axes for glob, axes in arch.axes.items() if fnmatchcase(f".{parameter}", glob.replace("*", "*.", 1))]
+    if not found:
+        raise ArchitectureError(f"parameter {parameter!r} is not in the axis table: this head is not supported")
+    return tuple(found[0].split())
+
+
+def resized(config: PretrainedConfig, sizes: Mapping[str, int]) -> PretrainedConfig:
+    """Return a copy of ``config`` with these axis sizes. Raises ArchitectureError where a size is not possible."""
+    import copy
+
+    names = architecture(config).sizes
+    new: PretrainedConfig = copy.deepcopy(config)
+    for axis, length in sizes.items():
+        if length < 1:
+            raise ArchitectureError(f"{axis} cannot be {length}: at least 1 must stay")
+        setattr(new, names[axis], int(length))
+    hidden, heads = size(new, "hidden"), size(new, "heads")
+    if hidden % heads:
+        below, above = hidden // heads * heads, (hidden // heads + 1) * heads
+        raise ArchitectureError(
+            f"hidden size {hidden} is not divisible by {heads} heads: use {below or above} or {above}, or change heads"
+        )
+    return new

@@ -1,0 +1,91 @@
+"""Putting a task head on an encoder, or finding the encoder and the masked-LM head inside a model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from edgecompress.encoder.arch import architecture
+from edgecompress.errors import ArchitectureError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+HeadKind = Literal["mlm", "text", "token"]
+
+
+def encoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the encoder below the head (the model itself when it has none)."""
+    base: PreTrainedModel = model.base_model
+    return base
+
+
+def has_mlm_head(model: PreTrainedModel) -> bool:
+    """Whether the model can score tokens."""
+    return type(model).__name__.endswith("ForMaskedLM")
+
+
+def mlm_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Apply the masked-LM head to hidden states (positions, hidden) → (positions, vocab).
+
+    Scoring only the masked positions is what makes distillation affordable: the decoder is the largest matrix product
+    of the step. Raises ArchitectureError for a model without such a head.
+    """
+    if not has_mlm_head(model):
+        raise ArchitectureError(f"{type(model).__name__} has no masked-LM head: run the stage `adapt` first")
+    for name in architecture(model.config).mlm:
+        hidden = getattr(model, name)(hidden)
+    return hidden
+
+
+def attach(model: PreTrainedModel, kind: HeadKind, labels: Sequence[str] = (), *, seed: int = 0) -> PreTrainedModel:
+    """Return a new model: the encoder of ``model`` (same weights) under a fresh head of ``kind``.
+
+    The square layer of a fresh head starts as the identity, so that training starts from what the encoder says and not
+    from a random mixture of it; output layers start as transformers initialises them, from ``seed``.
+    """
+    import transformers
+
+    auto = {
+        "mlm": transformers.AutoModelForMaskedLM,
+        "text": transformers.AutoModelForSequenceClassification,
+        "token": transformers.AutoModelForTokenClassification,
+    }[kind]
+    config: Any = copy.deepcopy(model.config)
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        new: PreTrainedModel = auto.from_config(config)
+    _start_square_layers_as_identity(new)
+    _copy_encoder(encoder_of(model), encoder_of(new))
+    new.tie_weights()
+    return new.to(model.dtype).eval()
+
+
+def _copy_encoder(old: PreTrainedModel, new: PreTrainedModel) -> None:
+    """Load the encoder's weights strictly; only a pooler may exist on one side alone, as it belongs to the head."""
+    wanted = new.state_dict()
+    state = {name: tensor for name, tensor in old.state_dict().items() if name in wanted}
+    differing = set(old.state_dict()) ^ set(wanted)
+    if not all(name.startswith("pooler.") for name in differing):
+        raise ArchitectureError(f"the encoders differ in {sorted(differing)[:3]}: this head cannot be attached")
+    new.load_state_dict({**wanted, **state}, strict=True)
+
+
+def _start_square_layers_as_identity(model: PreTrainedModel) -> None:
+    inside = set(encoder_of(model).modules()) - set(_poolers(encoder_of(model)))
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module not in inside and module.in_features == module.out_features:
+            nn.init.eye_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def _poolers(encoder: nn.Module) -> list[nn.Module]:
+    pooler = getattr(encoder, "pooler", None)
+    return list(pooler.modules()) if pooler is not None else []

@@ -1,0 +1,119 @@
+"""From a fine-tuned model to an artifact: one ONNX file with dynamic batch and length, proved equal to torch."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from edgecompress.artifact import DEFAULT_WORD_PATTERN, Artifact, open_artifact, seal
+from edgecompress.encoder.bundle import save_tokenizer
+from edgecompress.errors import SourceError
+from edgecompress.export.parity import check_parity
+from edgecompress.export.quiet import quiet
+from edgecompress.files import new_folder
+from edgecompress.records import Step
+from edgecompress.stages.finetune import longest_input
+from edgecompress.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+    from edgecompress.encoder.bundle import Bundle
+
+HEADS = {"text": "ForSequenceClassification", "token": "ForTokenClassification"}
+MODEL_FILE = "model.onnx"
+_ONE_FILE = 1_800_000_000  # bytes; a protobuf file holds 2 GB at most
+
+
+def export(
+    bundle: Bundle,
+    target: Path,
+    *,
+    task: str = "",
+    texts: Sequence[str] = (),
+    replace: bool = False,
+    key: str = "",
+) -> Artifact:
+    """Write ``bundle`` as an artifact folder at ``target`` and return it.
+
+    The graph takes input_ids and attention_mask (batch, length) int64 and gives logits (batch, labels), or for token
+    tasks (batch, length, labels). Before the folder appears, its logits are compared with torch's at several shapes and
+    on ``texts``. ``task`` is needed only for a model that edgecompress did not fine-tune. Raises SourceError for a
+    model without a fitting head, CheckError when the logits differ, OutputError when ``target`` cannot be written.
+    """
+    row = _task(bundle, task)
+    labels = tuple(bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels))
+    with new_folder(target, replace=replace) as draft:
+        to_onnx(bundle.model, draft / MODEL_FILE)
+        difference = check_parity(bundle, draft / MODEL_FILE, texts)
+        step = Step("export", {"scheme": "fp32"}, bundle.parameters, details={"difference": difference}, key=key)
+        save_tokenizer(bundle.tokenizer, draft)
+        bundle.model.config.save_pretrained(draft)
+        seal(
+            Artifact(
+                folder=draft,
+                task=row,
+                labels=labels,
+                max_length=longest_input(bundle),
+                scheme="fp32",
+                parameters=bundle.parameters,
+                history=(*bundle.history, step),
+                pad_id=bundle.tokenizer.pad_token_id,
+                word_pattern=DEFAULT_WORD_PATTERN if row.kind == "token" else None,
+                model_file=MODEL_FILE,
+            )
+        )
+    return open_artifact(target)
+
+
+def _task(bundle: Bundle, named: str) -> Task:
+    trained = [step.options["task"]["kind"] for step in bundle.history if step.stage == "finetune"]
+    name = named or (trained[-1] if trained else "")
+    if name not in TASKS:
+        raise SourceError(
+            f"which task the model is for is not known ({name!r}): give --task, one of {', '.join(TASKS)}"
+        )
+    head, wanted = type(bundle.model).__name__, HEADS[TASKS[name].kind]
+    if not head.endswith(wanted):
+        raise SourceError(
+            f"the model is a {head}, but task {name!r} needs a …{wanted}: run `edgecompress finetune` first"
+        )
+    return TASKS[name]
+
+
+def to_onnx(model: PreTrainedModel, path: Path) -> None:
+    """Write the ONNX graph of ``model``, with batch and length dynamic, to ``path``."""
+    batch, length = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
+    example = torch.ones(2, 7, dtype=torch.long)
+    with quiet():
+        program = torch.onnx.export(
+            _Logits(copy.deepcopy(model).eval()),
+            (example, example.clone()),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - the dynamo exporter always returns a program; for mypy
+    program.save(str(path), external_data=_bytes(model) > _ONE_FILE)
+
+
+class _Logits(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+def _bytes(model: PreTrainedModel) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())

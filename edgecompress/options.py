@@ -1,0 +1,59 @@
+"""Groups of options that several stages share. A stage's signature, these included, is the recipe's schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast to train.
+
+    ``steps`` optimiser steps, or ``epochs`` passes over the data where ``steps`` is 0 (both 0: no training, the cut
+    alone). ``batch_size`` sequences a step of at most ``max_length`` tokens, ``learning_rate`` at the peak of a linear
+    schedule whose first ``warmup`` share rises. ``precision``: "auto" takes bfloat16 autocast where the processor
+    has instructions for it.
+    """
+
+    steps: int = 0
+    epochs: float = 0.0
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    max_length: int = 128
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a student imitates: the weight of each loss (0 switches it off).
+
+    ``mlm`` masked-LM cross-entropy on the true token (α of arXiv 2505.16956) and ``logits`` the distance to the
+    teacher's MLM logits (1 − α), by ``logits_loss`` at ``temperature`` (KL), both at the ``mask``ed share of positions
+    only. ``hidden`` squared error to the teacher's hidden states through a learned projection, in units of their
+    variance. ``relations`` MiniLMv2 query, key and value self-relations of the last layers (arXiv 2012.15828, eq. 5)
+    in ``relation_heads`` heads.
+    """
+
+    mlm: float = 0.0
+    logits: float = 0.0
+    logits_loss: Literal["mse", "kl"] = "mse"
+    temperature: float = 1.0
+    hidden: float = 1.0
+    relations: float = 1.0
+    relation_heads: int = 12
+    mask: float = 0.15
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """A task of ``edgecompress.tasks.TASKS`` and the JSON-lines files of its splits."""
+
+    kind: str
+    train: tuple[Path, ...] = ()
+    validation: tuple[Path, ...] = ()
+    test: tuple[Path, ...] = ()

@@ -1,0 +1,180 @@
+"""Running a recipe: every stage's result is an ordinary model folder, and what is done is not done again.
+
+A result is recognised by its key: the hash of the stage, its options, the content of the files it reads, the key of
+what it works on, and the code and libraries that made it. A stopped run, even one killed, goes on from the last
+checkpoint of the stage it was in; a result appears in one step, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgecompress.encoder.bundle import Bundle, read_history, save
+from edgecompress.errors import OutputError
+from edgecompress.files import new_folder, output_error, sha256
+from edgecompress.progress import report
+from edgecompress.recipe import TEACHER, Node, Recipe
+from edgecompress.stages import STAGES
+from edgecompress.stages.record import plain
+
+_CODE = ("encoder", "stages", "tasks", "training", "runtime/encoding.py", "corpus.py", "options.py", "words.py")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished stage: where it lies, its key, and whether it was there already."""
+
+    name: str
+    folder: Path
+    key: str
+    reused: bool
+
+
+def run(recipe: Recipe, out: Path) -> dict[str, Result]:
+    """Run every stage of ``recipe`` that ``out`` does not hold yet and return all results by name.
+
+    Under ``torchrun`` every process takes part in training and the first one writes. Raises OutputError when ``out``
+    cannot be written or another run is using it, and whatever a stage raises.
+    """
+    results: dict[str, Result] = {}
+    with _only_run(out):
+        for number, node in enumerate(recipe.nodes):
+            report("stages", number, len(recipe.nodes), node.name)
+            results[node.name] = _stage(recipe, node, out, results)
+        report("stages", len(recipe.nodes), len(recipe.nodes), "done")
+    return results
+
+
+def folder_of(out: Path, name: str) -> Path:
+    """Return where the result of a stage lies."""
+    return out / "stages" / name
+
+
+def _stage(recipe: Recipe, node: Node, out: Path, results: Mapping[str, Result]) -> Result:
+    folder = folder_of(out, node.name)
+    key = _key(recipe, node, results)
+    if _is_done(folder, key):
+        return Result(node.name, folder, key, reused=True)
+    if not _is_writer():
+        _wait_after(_compute(recipe, node, out, key), folder, key)
+        return Result(node.name, folder, key, reused=False)
+    bundle = _compute(recipe, node, out, key)
+    with new_folder(folder, replace=True) as draft:
+        save(bundle, draft)
+    shutil.rmtree(_work(out, key), ignore_errors=True)
+    return Result(node.name, folder, key, reused=False)
+
+
+def _compute(recipe: Recipe, node: Node, out: Path, key: str) -> Bundle:
+    """Run one stage on its source, loaded from disk: what a resumed run sees is what an uninterrupted one saw."""
+    from edgecompress.encoder import sources
+    from edgecompress.training.trainer import checkpoints_in
+
+    source = recipe.teacher if node.source == TEACHER else str(folder_of(out, node.source))
+    arguments = dict(node.arguments)
+    if arguments.get("teacher") in {n.name for n in recipe.nodes}:
+        arguments["teacher"] = str(folder_of(out, arguments["teacher"]))
+    elif arguments.get("teacher") == TEACHER:
+        arguments["teacher"] = recipe.teacher
+    began = time.monotonic()
+    with checkpoints_in(_work(out, key)):
+        bundle = STAGES[node.stage].run(sources.load(source), **arguments)
+    last = replace(bundle.history[-1], seconds=round(time.monotonic() - began, 1), key=key)
+    return replace(bundle, history=(*bundle.history[:-1], last))
+
+
+def _work(out: Path, key: str) -> Path:
+    return out / ".work" / key[:16]
+
+
+def _is_done(folder: Path, key: str) -> bool:
+    history = read_history(folder) if folder.is_dir() else ()
+    return bool(history) and history[-1].key == key
+
+
+def _key(recipe: Recipe, node: Node, results: Mapping[str, Result]) -> str:
+    """Return the content hash of everything that the result of ``node`` depends on."""
+    before = results[node.source].key if node.source in results else _teacher_key(recipe.teacher)
+    arguments = {name: plain(value) for name, value in node.arguments.items()}
+    teacher = node.arguments.get("teacher")
+    if teacher:
+        arguments["teacher"] = results[teacher].key if teacher in results else _teacher_key(str(teacher))
+    files = [sha256(path) for path in _files(list(node.arguments.values()))]
+    return digest([node.stage, arguments, files, before, code_digest(_CODE)])
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of plain JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _files(value: Any) -> list[Path]:
+    """Return every file that an option names, however deep."""
+    if isinstance(value, Path):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [path for item in value for path in _files(item)]
+    return [path for item in vars(value).values() for path in _files(item)] if hasattr(value, "__dict__") else []
+
+
+@cache
+def _teacher_key(ref: str) -> str:
+    folder = Path(ref)
+    if not folder.is_dir():
+        return ref  # a hub id, or a packaged teacher whose digest is checked when it is loaded
+    return digest({path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+@cache
+def code_digest(parts: tuple[str, ...]) -> str:
+    """Return a hash of these files and folders of the package, and of the libraries that they call."""
+    root = Path(__file__).parent
+    files = [path for part in parts for path in ([root / part] if part.endswith(".py") else (root / part).glob("*.py"))]
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return digest([libraries, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
+
+
+def _is_writer() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _wait_after(bundle: Bundle, folder: Path, key: str) -> None:  # noqa: ARG001 - computed for its part in training
+    """Wait until the writing process has saved what every process computed."""
+    while not _is_done(folder, key):
+        time.sleep(0.2)
+
+
+@contextmanager
+def _only_run(out: Path) -> Iterator[None]:
+    """Hold ``out`` for this run alone, and sweep away what a killed one left half-written."""
+    from filelock import FileLock, Timeout
+
+    if not _is_writer():
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(f"{out} is in use by another run: wait for it, or choose another -o") from error
+    except OSError as error:
+        raise output_error(out, error) from error
+    try:
+        for draft in [*out.glob("*/.*.part"), *out.glob("*/.*.old")]:
+            shutil.rmtree(draft)
+        yield
+    finally:
+        lock.release()

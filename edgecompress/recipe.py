@@ -1,0 +1,243 @@
+"""A recipe: which teacher, which text, which tasks, which stages in which order. TOML, checked whole before any work.
+
+name = "mine"
+teacher = "e5-small"                  # a hub id, a folder, or the offline e5-small
+data = "${MY_DATA:-data}"             # the folder that file names are relative to (default: the recipe's own)
+
+[corpora.slk]
+files = ["text/slk.txt.gz"]           # weight = 1.0
+
+[tasks.topic]                         # kind = "topic" unless named otherwise
+train = ["topic/train.jsonl"]         # validation, test
+
+[[stages]]                            # each works on the one before it, or on `from`
+stage = "trim"
+corpora = ["slk"]
+size = 16000
+
+[[stages]]
+stage = "finetune"
+name = "student"                      # `tasks` makes one stage a task: student-topic, …
+tasks = ["topic"]
+
+[export]
+stages = ["student"]
+schemes = ["dynamic-int8"]
+
+[bench]
+teacher = "teacher"
+students = ["student"]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgecompress.binding import Context, bind, near
+from edgecompress.corpus import Corpus
+from edgecompress.errors import RecipeError
+from edgecompress.export.schemes import SCHEMES
+from edgecompress.options import TaskFiles
+from edgecompress.stages import STAGES
+from edgecompress.tasks import TASKS
+
+TEACHER = "teacher"  # the name of the teacher as it comes, for `from`
+_TOP = ("name", "teacher", "data", "corpora", "tasks", "stages", "export", "bench")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage to run: ``stage`` with ``arguments`` on the result of ``source``; ``group`` is the entry's own name."""
+
+    name: str
+    stage: str
+    source: str
+    arguments: Mapping[str, Any]
+    group: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe. ``exports`` and ``students`` name groups of finetune stages."""
+
+    name: str
+    teacher: str
+    nodes: tuple[Node, ...]
+    corpora: Mapping[str, Corpus]
+    tasks: Mapping[str, TaskFiles]
+    exports: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    bench_teacher: str = ""
+    students: tuple[str, ...] = ()
+
+    def group(self, name: str) -> dict[str, Node]:
+        """Return the finetune nodes of a group by task name."""
+        return {node.name.removeprefix(f"{name}-"): node for node in self.nodes if node.group == name}
+
+
+@dataclass
+class _Draft:
+    context: Context = field(default_factory=Context)
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        return [TEACHER, *dict.fromkeys(node.name for node in self.nodes)]
+
+
+def read(path: Path) -> Recipe:
+    """Read and check a recipe file. Raises RecipeError naming every problem."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"recipe {path}: {error.strerror}: give the path of a TOML file") from error
+    except ValueError as error:
+        raise RecipeError(f"recipe {path} is not valid TOML: {error}") from error
+    return parse(raw, path.parent, f"recipe {path}")
+
+
+def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
+    """Check a recipe given as nested tables; file names are relative to ``folder`` (or to its ``data``)."""
+    draft = _Draft()
+    context = draft.context
+    for name in raw.keys() - set(_TOP):
+        context.problem(f"no key {name!r}{near(name, _TOP)}")
+    for name in ("teacher", "stages"):
+        if not raw.get(name):
+            context.problem(f"key {name!r} is missing")
+    root = folder / _expand(str(raw.get("data", "")), context)
+    context.corpora = _corpora(_tables(raw, "corpora", context), root, context)
+    context.tasks = _tasks(_tables(raw, "tasks", context), root, context)
+    entries = raw.get("stages", [])
+    if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
+        context.problem("'stages' must be a list of tables: write [[stages]]")
+        entries = []
+    for number, entry in enumerate(entries, 1):
+        _entry(number, dict(entry), draft)
+    export, bench = _ends(raw, draft)
+    context.check(what)
+    teacher = _expand(str(raw["teacher"]), context)
+    local = folder / teacher
+    return Recipe(
+        name=str(raw.get("name", folder.name)),
+        teacher=str(local) if local.is_dir() else teacher,
+        nodes=tuple(draft.nodes),
+        corpora=context.corpora,
+        tasks=context.tasks,
+        exports=tuple(export.get("stages", ())),
+        schemes=tuple(export.get("schemes", ())),
+        bench_teacher=bench.get("teacher", ""),
+        students=tuple(bench.get("students", ())),
+    )
+
+
+def _expand(text: str, context: Context) -> str:
+    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables."""
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if not os.environ.get(name) and default is None:
+            context.problem(f"the environment variable {name} is not set: export {name}=…, or edit the recipe")
+        return os.environ.get(name) or default or ""
+
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", value, text)
+
+
+def _tables(raw: Mapping[str, Any], name: str, context: Context) -> dict[str, Mapping[str, Any]]:
+    found = raw.get(name, {})
+    if not isinstance(found, Mapping) or not all(isinstance(value, Mapping) for value in found.values()):
+        context.problem(f"{name!r} must hold tables: write [{name}.NAME]")
+        return {}
+    return dict(found)
+
+
+def _files(value: Any, root: Path, where: str, context: Context) -> tuple[Path, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        context.problem(f"{where}: {value!r} is not a list of file names")
+        return ()
+    paths = tuple(root / _expand(item, context) for item in value)
+    for path in paths:
+        if not path.is_file():
+            context.problem(f"{where}: no file {path}")
+    return paths
+
+
+def _corpora(tables: Mapping[str, Mapping[str, Any]], root: Path, context: Context) -> dict[str, Corpus]:
+    found = {}
+    for name, table in tables.items():
+        where = f"corpora.{name}"
+        for key in table.keys() - {"files", "weight"}:
+            context.problem(f"{where}: no option {key!r}{near(key, ('files', 'weight'))}")
+        weight = table.get("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
+            context.problem(f"{where}: weight {weight!r} is not a number above 0")
+            weight = 1.0
+        found[name] = Corpus(name, _files(table.get("files"), root, f"{where}.files", context), float(weight))
+    return found
+
+
+def _tasks(tables: Mapping[str, Mapping[str, Any]], root: Path, context: Context) -> dict[str, TaskFiles]:
+    found = {}
+    for name, table in tables.items():
+        where, kind = f"tasks.{name}", str(table.get("kind", name))
+        if kind not in TASKS:
+            context.problem(f"{where}: no task kind {kind!r}{near(kind, TASKS)}")
+        for key in table.keys() - {"kind", "train", "validation", "test"}:
+            context.problem(f"{where}: no option {key!r}{near(key, ('kind', 'train', 'validation', 'test'))}")
+        splits = {
+            split: _files(table.get(split), root, f"{where}.{split}", context)
+            for split in ("train", "validation", "test")
+            if split in table or split != "test"
+        }
+        found[name] = TaskFiles(kind, **splits)
+    return found
+
+
+def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
+    """Check one [[stages]] entry and add its node, or one node a task."""
+    context, kind = draft.context, str(entry.pop("stage", ""))
+    where = f"stage {number} ({kind or 'unnamed'})"
+    if kind not in STAGES:
+        context.problem(f"{where}: no stage {kind!r}{near(kind, STAGES)}")
+        return
+    group = str(entry.pop("name", kind))
+    source = str(entry.pop("from", draft.names[-1]))
+    if source not in draft.names:
+        context.problem(f"{where}: `from` names no earlier stage {source!r}{near(source, draft.names)}")
+    tasks = entry.pop("tasks", None) if kind == "finetune" else None
+    for task in tasks if isinstance(tasks, list) else [None]:
+        given = entry if task is None else {**entry, "task": task}
+        name = group if task is None else f"{group}-{task}"
+        if name in draft.names or not re.fullmatch(r"[\w.-]+", name):
+            context.problem(f"{where}: the name {name!r} is taken or not made of letters, digits, '.', '-', '_'")
+        arguments = bind(STAGES[kind].run, given, where, context)
+        draft.nodes.append(Node(name, kind, source, arguments, group))
+
+
+def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Check [export] and [bench]: they name groups of finetune stages, and schemes."""
+    context = draft.context
+    groups = list(dict.fromkeys(node.group for node in draft.nodes if node.stage == "finetune"))
+    ends = []
+    for part, keys in (("export", ("stages", "schemes")), ("bench", ("teacher", "students"))):
+        table = raw.get(part, {})
+        if not isinstance(table, Mapping):
+            context.problem(f"{part!r} must be a table: write [{part}]")
+            table = {}
+        for key in table.keys() - set(keys):
+            context.problem(f"{part}: no option {key!r}{near(key, keys)}")
+        ends.append(table)
+    named = [*ends[0].get("stages", ()), *ends[1].get("students", ()), ends[1].get("teacher")]
+    for name in named:
+        if name and name not in groups:
+            context.problem(f"export/bench: no finetune stage {name!r}{near(name, groups)}")
+    for scheme in ends[0].get("schemes", ()):
+        if scheme not in SCHEMES:
+            context.problem(f"export.schemes: no scheme {scheme!r}{near(scheme, SCHEMES)}")
+    return ends[0], ends[1]

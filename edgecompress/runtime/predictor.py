@@ -1,0 +1,192 @@
+"""From text to labels: tokenizers, onnxruntime and numpy, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from edgecompress.artifact import Artifact, open_artifact
+from edgecompress.errors import ArtifactError, CheckError
+from edgecompress.runtime.encoding import Encoded, encode, open_tokenizer
+from edgecompress.runtime.predictions import Label, Tagged, Tags, Word, join_spans
+from edgecompress.runtime.session import open_session
+from edgecompress.words import word_offsets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnxruntime
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+Prediction = Label | Tagged
+BATCH = 32
+INPUTS = ("input_ids", "attention_mask")
+OUTPUT = "logits"
+
+
+class Predictor:
+    """An opened artifact. Call it with a text for one prediction, or with a list of texts for a list of them.
+
+    Texts are sorted by length and run ``batch_size`` at a time, padded to the longest of the batch. A fp32 model gives
+    a text the same answer in any company, up to rounding; a "dynamic-int8" one scales activations over the whole batch,
+    so probabilities move slightly with the company a text is in: ``batch_size=1`` avoids that.
+    """
+
+    def __init__(
+        self, artifact: Artifact, tokenizer: Tokenizer, session: onnxruntime.InferenceSession, batch_size: int = BATCH
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: give a number from 1")
+        _check_graph(artifact, session)
+        self.artifact = artifact
+        self.batch_size = batch_size
+        self._tokenizer = tokenizer
+        self._session = session
+        self._inputs = {node.name for node in session.get_inputs()}
+
+    @overload
+    def __call__(self, texts: str) -> Prediction: ...
+    @overload
+    def __call__(self, texts: list[str] | tuple[str, ...]) -> list[Prediction]: ...
+    def __call__(self, texts: str | list[str] | tuple[str, ...]) -> Prediction | list[Prediction]:
+        """Predict one text, or several. Raises TypeError for anything that is not a str or a list of them."""
+        if isinstance(texts, str):
+            return self._predict([texts])[0]
+        return self._predict(_checked(texts))
+
+    def labels(self, texts: Sequence[str]) -> list[str]:
+        """Return the label of every text. Raises ValueError for a token task."""
+        return [prediction.label for prediction in self._label(_checked(texts))]
+
+    def tag_words(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Return one tag a word for sentences that are already split; see :meth:`tag`."""
+        return [list(tags.tags) for tags in self.tag(sentences)]
+
+    def tag(self, sentences: Sequence[Sequence[str]]) -> list[Tags]:
+        """Return tags, probabilities and counts for sentences that are already split into words.
+
+        A word that the model does not see (cut off at ``max_length``, or normalised to nothing) gets probability 0.0
+        and the tag "O" for a task with spans, else "X" where the artifact has it, else the artifact's first label.
+        Raises ValueError for a text task.
+        """
+        if self.artifact.task.kind != "token":
+            raise ValueError(
+                f"task {self.artifact.task.name!r} gives one label a text: call the predictor, or labels()"
+            )
+        sentences = [_checked(sentence, "a list of words") for sentence in sentences]
+        filled = [index for index, words in enumerate(sentences) if words]
+        tags = [Tags((), (), 0, 0)] * len(sentences)
+        encoded = encode(self._tokenizer, [sentences[index] for index in filled], self.artifact.max_length)
+        for index, one, scores in zip(filled, encoded, self._probabilities(encoded), strict=True):
+            tags[index] = self._tags(one, scores)
+        return tags
+
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        if self.artifact.task.kind == "text":
+            return list(self._label(texts))
+        return list(self._tagged(texts))
+
+    def _label(self, texts: Sequence[str]) -> list[Label]:
+        if self.artifact.task.kind != "text":
+            raise ValueError(f"task {self.artifact.task.name!r} gives one label a word: use tag_words()")
+        encoded = encode(self._tokenizer, [(text,) for text in texts], self.artifact.max_length)
+        probabilities = self._probabilities(encoded)
+        return [self._one_label(scores, one) for scores, one in zip(probabilities, encoded, strict=True)]
+
+    def _one_label(self, scores: NDArray[np.float32], encoded: Encoded) -> Label:
+        best = int(scores.argmax())
+        named = dict(zip(self.artifact.labels, scores.tolist(), strict=True))
+        return Label(self.artifact.labels[best], float(scores[best]), named, encoded.tokens_dropped)
+
+    def _tagged(self, texts: Sequence[str]) -> Iterator[Tagged]:
+        pattern = self.artifact.word_pattern or ""  # open_artifact and seal refuse a token artifact without one
+        offsets = [word_offsets(pattern, text) for text in texts]
+        sentences = [[text[start:end] for start, end in spans] for text, spans in zip(texts, offsets, strict=True)]
+        for text, spans, words, tags in zip(texts, offsets, sentences, self.tag(sentences), strict=True):
+            rows = zip(words, tags.tags, tags.probabilities, spans, strict=True)
+            tagged = tuple(Word(word, tag, probability, *span) for word, tag, probability, span in rows)
+            yield Tagged(tagged, join_spans(text, tagged) if self.artifact.task.spans else (), tags.truncated)
+
+    def _tags(self, encoded: Encoded, scores: NDArray[np.float32]) -> Tags:
+        labels, unseen = self.artifact.labels, encoded.first.count(None)
+        best = [(self._unseen_tag(), 0.0) if at is None else _best(labels, scores[at]) for at in encoded.first]
+        return Tags(tuple(tag for tag, _ in best), tuple(score for _, score in best), unseen, encoded.tokens_dropped)
+
+    def _unseen_tag(self) -> str:
+        if self.artifact.task.spans:
+            return "O"
+        return "X" if "X" in self.artifact.labels else self.artifact.labels[0]
+
+    def _probabilities(self, encoded: Sequence[Encoded]) -> list[NDArray[np.float32]]:
+        """Return softmaxed logits, in the given order: (labels,) a text, or (its tokens, labels) for a token task."""
+        ids = [one.ids or [self.artifact.pad_id] for one in encoded]  # a graph cannot run on, or average over, nothing
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        results: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(ids)
+        for begin in range(0, len(order), self.batch_size):
+            batch = order[begin : begin + self.batch_size]
+            for index, logits in zip(batch, self._run([ids[index] for index in batch]), strict=True):
+                results[index] = softmax(logits if logits.ndim == 1 else logits[: len(ids[index])])
+        return results
+
+    def _run(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the logits of one padded batch. Raises CheckError when they are not finite."""
+        shape = (len(batch), max(map(len, batch)))
+        input_ids, mask = np.full(shape, self.artifact.pad_id, np.int64), np.zeros(shape, np.int64)
+        for row, ids in enumerate(batch):
+            input_ids[row, : len(ids)], mask[row, : len(ids)] = ids, 1
+        feed = {name: value for name, value in zip(INPUTS, (input_ids, mask), strict=True) if name in self._inputs}
+        logits: NDArray[np.float32] = self._session.run([OUTPUT], feed)[0]
+        if not np.isfinite(logits).all():
+            raise CheckError(f"{self.artifact.model_path} gave values that are not numbers: export the model again")
+        return logits
+
+
+def load(folder: Path | str, *, threads: int = 0) -> Predictor:
+    """Open the artifact in ``folder`` on ``threads`` cores (0: all that this process may use). Raises ArtifactError."""
+    return from_artifact(open_artifact(folder), threads=threads)
+
+
+def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = BATCH) -> Predictor:
+    """Open an artifact that was checked already. Raises ArtifactError when its tokenizer or its graph is unusable."""
+    session = open_session(artifact.model_path, threads=threads)
+    return Predictor(artifact, open_tokenizer(artifact.tokenizer_path), session, batch_size)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax over the last axis, in float32, for logits of any size."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
+    shares: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _best(labels: Sequence[str], scores: NDArray[np.float32]) -> tuple[str, float]:
+    best = int(scores.argmax())
+    return labels[best], float(scores[best])
+
+
+def _checked(texts: Sequence[str], allowed: str = "a str or a list of str") -> list[str]:
+    """Return the texts as a list. Raises TypeError when they are not texts, or are one text."""
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise TypeError(f"expected {allowed}, got {type(texts).__name__}")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"expected {allowed}, got {type(text).__name__} at index {index}")
+    return list(texts)
+
+
+def _check_graph(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+    """Raise ArtifactError unless the graph takes ids (and a mask) and gives one logit a label."""
+    inputs = {node.name for node in session.get_inputs()}
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    path, labels = artifact.model_path, len(artifact.labels)
+    if INPUTS[0] not in inputs or inputs - set(INPUTS):
+        raise ArtifactError(f"{path} takes {', '.join(sorted(inputs))}, not {' and '.join(INPUTS)}: export again")
+    if OUTPUT not in outputs:
+        raise ArtifactError(f"{path} gives {', '.join(outputs)}, not {OUTPUT}: export again")
+    rank = 2 if artifact.task.kind == "text" else 3
+    shape = outputs[OUTPUT]
+    if len(shape) != rank or (isinstance(shape[-1], int) and shape[-1] != labels):
+        raise ArtifactError(f"{path} gives logits of shape {shape}, not {rank} axes with {labels} labels: export again")

@@ -1,0 +1,53 @@
+"""Opening an ONNX file with onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edgecompress.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnxruntime
+
+_ERRORS_ONLY = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a process may use every core
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open ``path`` with every graph optimisation on ``threads`` cores (0: all that this process may use).
+
+    Raises ArtifactError when onnxruntime cannot read or run the file, ValueError for a negative ``threads``.
+    """
+    if threads < 0:
+        raise ValueError(f"threads is {threads}: give 0 for all cores, or a positive number")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except _load_errors() as error:
+        why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+        raise ArtifactError(
+            f"{path} cannot be opened by onnxruntime ({why}): restore the file, or export again"
+        ) from error
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises for a file that it cannot use; its classes have no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    return tuple(getattr(state, name) for name in (*names, "NoModel", "RuntimeException"))

@@ -1,0 +1,45 @@
+"""Teach the teacher the language before it teaches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgecompress.options import Training
+from edgecompress.stages.record import record
+
+if TYPE_CHECKING:
+    from edgecompress.corpus import Corpus
+    from edgecompress.encoder.bundle import Bundle
+
+
+def adapt(
+    bundle: Bundle,
+    *,
+    corpora: tuple[Corpus, ...],
+    mask: float = 0.15,
+    training: Training = Training(steps=1000, learning_rate=1e-4),
+) -> Bundle:
+    """Train the model as a masked language model on the language's own text.
+
+    An encoder without a masked-LM head gets one (tied to its embeddings) and it is fitted here: the first step of
+    arXiv 2505.16956, and what the logits losses of ``distill`` need.
+    """
+    from functools import partial
+
+    import torch
+
+    from edgecompress.encoder.heads import attach, has_mlm_head
+    from edgecompress.training.data import pack, packed_batch
+    from edgecompress.training.masked_lm import MaskedLM
+    from edgecompress.training.trainer import Data, fit
+
+    fresh = not has_mlm_head(bundle.model)
+    model = attach(bundle.model, "mlm", seed=training.seed)
+    if not fresh:
+        model.load_state_dict(bundle.model.state_dict(), strict=True)
+    data = pack(bundle.tokenizer, corpora, training.max_length)
+    torch.manual_seed(training.seed)
+    collate = partial(packed_batch, tokenizer=bundle.tokenizer, mask=mask)
+    details = fit(MaskedLM(model), Data(data, collate), training, label="adapt")
+    step = record("adapt", model, {"new_head": fresh, **details}, corpora=corpora, mask=mask, training=training)
+    return bundle.then(step, model=model.eval())

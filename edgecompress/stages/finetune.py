@@ -1,0 +1,81 @@
+"""Train an encoder for one task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgecompress.errors import RecipeError, TaskDataError
+from edgecompress.options import TaskFiles, Training
+from edgecompress.stages.record import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgecompress.encoder.bundle import Bundle
+    from edgecompress.tasks import Task
+
+
+def finetune(
+    bundle: Bundle,
+    *,
+    task: TaskFiles,
+    training: Training = Training(epochs=5, learning_rate=1e-4),
+) -> Bundle:
+    """Put a head for TASK on the encoder and train both; the epoch that is best on the validation split is kept.
+
+    Text tasks get one label a text; token tasks one a word, on its first sub-token. Raises TaskDataError for examples
+    that cannot be read, and for validation labels that the training split lacks.
+    """
+    from functools import partial
+
+    import torch
+
+    from edgecompress.encoder.heads import attach
+    from edgecompress.tasks import TASKS
+    from edgecompress.tasks.examples import check_labels, labels_of, read_examples
+    from edgecompress.training.data import task_batch, task_dataset
+    from edgecompress.training.trainer import Data, fit
+
+    if task.kind not in TASKS:
+        raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
+    row = TASKS[task.kind]
+    train, validation = (read_examples(files, row) for files in (task.train, task.validation))
+    labels = labels_of(train)
+    if len(labels) == 1:
+        raise TaskDataError(f"{task.train[0]}: only the label {labels[0]!r} occurs, at least two are needed")
+    check_labels(labels, validation, "validation")
+    model = attach(bundle.model, row.kind, labels, seed=training.seed)
+    limit = min(training.max_length, longest_input(bundle))
+    splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
+    torch.manual_seed(training.seed)
+    collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
+    data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
+    details = fit(model, data, training, label=f"finetune {task.kind}")
+    step = record("finetune", model, {"labels": list(labels), **details}, task=task, training=training)
+    return bundle.then(step, model=model.eval())
+
+
+def longest_input(bundle: Bundle) -> int:
+    """Return the most tokens an input may have; RoBERTa-like models lose the positions up to the padding id."""
+    from edgecompress.encoder.arch import architecture
+
+    config = bundle.model.config
+    lost = config.pad_token_id + 1 if architecture(config).positions_follow_pad else 0
+    return int(config.max_position_embeddings) - lost
+
+
+def _scorer(task: Task, labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
+    """Return the metrics of (predictions, labels), each (examples,) or (examples, length) with ignored positions."""
+    from edgecompress.encoder.importance import IGNORED
+    from edgecompress.tasks.scores import score
+
+    def metrics(prediction: Any) -> dict[str, float]:
+        gold, said = prediction.label_ids, prediction.predictions
+        if gold.ndim == 1:
+            gold, said = gold[:, None], said[:, None]
+        real = gold != IGNORED
+        names = [[labels[i] for i in row[keep]] for row, keep in zip(gold, real, strict=True)]
+        guesses = [[labels[i] for i in row[keep]] for row, keep in zip(said, real, strict=True)]
+        return score(task, names, guesses)
+
+    return metrics

@@ -1,0 +1,126 @@
+"""A student beside its teacher: one forward pass that returns the distillation loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from edgecompress.encoder.arch import architecture, size
+from edgecompress.encoder.heads import encoder_of, mlm_logits
+from edgecompress.encoder.importance import IGNORED
+from edgecompress.options import Objective
+from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Features:
+    """``states``: hidden states (batch, length, hidden) after the embeddings and after each layer; ``relations``: the
+    last layer's query, key and value projections (batch, length, width).
+    """
+
+    states: tuple[Tensor, ...]
+    relations: tuple[Tensor, ...]
+
+
+def features(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Features:
+    """Run the encoder and return what the losses compare."""
+    with _last_projections(model) as relations:
+        output = encoder_of(model)(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+    return Features(output.hidden_states, tuple(relations))
+
+
+def layer_map(student: int, teacher: int) -> list[int]:
+    """Return, for each student layer (0: the embeddings), the teacher layer it imitates: evenly, last to last."""
+    return [round(layer * teacher / student) for layer in range(student + 1)]
+
+
+class Distiller(nn.Module):
+    """Holds the student (trained), the projection to the teacher's width (trained) and the teacher (not a submodule,
+    so that it is neither trained nor saved).
+    """
+
+    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, objective: Objective) -> None:
+        super().__init__()
+        self.student = student
+        self._teacher = [teacher.eval().requires_grad_(requires_grad=False)]
+        self.objective = objective
+        widths = size(student.config, "hidden"), size(teacher.config, "hidden")
+        self.projection: nn.Module = nn.Identity() if widths[0] == widths[1] else nn.Linear(*widths)
+        self._map = layer_map(size(student.config, "layers"), size(teacher.config, "layers"))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Return {"loss": scalar} for ids, mask and MLM labels, each (batch, length)."""
+        mine = features(self.student, input_ids, attention_mask)
+        teacher = self._teacher[0].to(input_ids.device)
+        with torch.no_grad():
+            theirs = features(teacher, input_ids, attention_mask)
+        goal, loss = self.objective, mine.states[-1].new_zeros(())
+        if goal.hidden:
+            loss = loss + goal.hidden * self._hidden(mine.states, theirs.states, attention_mask.bool())
+        if goal.relations:
+            pairs = zip(mine.relations, theirs.relations, strict=True)
+            loss = loss + goal.relations * sum(relation_loss(s, t, goal.relation_heads) for s, t in pairs) / 3
+        if labels is not None and (goal.mlm or goal.logits):
+            loss = loss + self._tokens(mine.states[-1], theirs.states[-1], labels)
+        return {"loss": loss}
+
+    def _hidden(self, mine: Sequence[Tensor], theirs: Sequence[Tensor], real: Tensor) -> Tensor:
+        losses = [
+            hidden_loss(self.projection(state[real]), theirs[layer][real].detach())
+            for state, layer in zip(mine, self._map, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    def _tokens(self, mine: Tensor, theirs: Tensor, labels: Tensor) -> Tensor:
+        goal, scored = self.objective, labels != IGNORED
+        logits = mlm_logits(self.student, mine[scored])
+        loss = goal.mlm * nn.functional.cross_entropy(logits, labels[scored])
+        if goal.logits:
+            with torch.no_grad():
+                target = mlm_logits(self._teacher[0], theirs[scored])
+            loss = loss + goal.logits * logits_loss(logits, target, goal.logits_loss, goal.temperature)
+        return loss
+
+    @torch.no_grad()
+    def fit_projection(self, batches: Sequence[dict[str, Tensor]]) -> None:
+        """Start the projection where least squares puts it, instead of at random noise."""
+        if not isinstance(self.projection, nn.Linear):
+            return
+        mine, theirs = [], []
+        for batch in batches:
+            inputs = batch["input_ids"], batch["attention_mask"]
+            student, teacher = features(self.student, *inputs), features(self._teacher[0], *inputs)
+            for state, layer in zip(student.states, self._map, strict=True):
+                mine.append(state.flatten(0, 1))
+                theirs.append(teacher.states[layer].flatten(0, 1))
+        x = torch.cat(mine).double()
+        x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
+        gram = x.T @ x + 1e-3 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)  # ridge: dimensions may coincide
+        solution = torch.linalg.solve(gram, x.T @ torch.cat(theirs).double()).to(self.projection.weight.dtype)
+        self.projection.weight.copy_(solution[:-1].T)
+        self.projection.bias.copy_(solution[-1])
+
+
+@contextmanager
+def _last_projections(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Collect the query, key and value outputs of the last layer while the block runs the encoder."""
+    arch, found = architecture(model.config), []
+    last = encoder_of(model).get_submodule(arch.layers)[-1]
+
+    def collect(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001
+        found.append(output)
+
+    hooks = [last.get_submodule(path).register_forward_hook(collect) for path in (arch.query, arch.key, arch.value)]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

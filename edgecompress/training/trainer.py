@@ -1,0 +1,220 @@
+"""Everything that trains goes through here: transformers' Trainer with time-based checkpoints and strict loading.
+
+Because it is the Trainer, ``torchrun`` and ``accelerate launch`` scale it, and its checkpoints hold the optimiser, the
+schedule and the random generators: a stopped run goes on as if it had not been stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from edgecompress.errors import InputError
+from edgecompress.files import output_error
+from edgecompress.options import Training
+from edgecompress.progress import report
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import TrainerControl, TrainerState
+
+_WEIGHTS = "module.safetensors"
+_folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
+
+
+@contextmanager
+def checkpoints_in(folder: Path) -> Iterator[None]:
+    """Keep the checkpoints of training inside the block in ``folder``, and go on from the one found there."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+@dataclass(frozen=True)
+class Data:
+    """``train`` and how to collate it; ``validation`` and ``score`` (predictions, labels → metrics) pick the best epoch
+    by ``headline``.
+    """
+
+    train: Dataset
+    collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
+    validation: Dataset | None = None
+    score: Callable[[Any], dict[str, float]] | None = None
+    headline: str = ""
+
+
+def bf16_supported() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware (emulating it would be slower than float32)."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    flags = Path("/proc/cpuinfo")
+    text = flags.read_text(encoding="utf-8", errors="replace") if flags.exists() else ""
+    return any(flag in text.split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict[str, Any]:
+    """Train ``module`` (its forward returns {"loss": …}) in place and return what happened.
+
+    The result holds ``steps``, ``loss`` (the last one logged) and, with validation data, ``best`` (the headline
+    metric). Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
+    be written.
+    """
+    if not options.steps and not options.epochs:
+        return {"steps": 0}
+    folder = _folder.get()
+    with TemporaryDirectory(prefix="edgecompress-") as scratch:
+        work = folder or Path(scratch)
+        trainer = _Trainer(
+            model=module,
+            args=_arguments(work, data, options),
+            train_dataset=data.train,
+            eval_dataset=data.validation,
+            data_collator=data.collate,
+            compute_metrics=data.score,
+            preprocess_logits_for_metrics=_argmax if data.score else None,
+            callbacks=[_Signs(label)],
+        )
+        trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
+        try:
+            trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+        except OSError as error:
+            raise output_error(work, error) from error
+    best = {"best": trainer.state.best_metric} if data.score else {}
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    return {"steps": trainer.state.global_step, "loss": round(float(losses[-1]), 4) if losses else None, **best}
+
+
+def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
+    chosen: dict[str, Any] = {"save_strategy": "no", "eval_strategy": "no"}
+    if data.score:
+        chosen = {
+            "save_strategy": "epoch",
+            "eval_strategy": "epoch",
+            "load_best_model_at_end": True,
+            "metric_for_best_model": data.headline,
+        }
+    return TrainingArguments(
+        output_dir=str(work),
+        max_steps=options.steps or -1,
+        num_train_epochs=options.epochs or 1.0,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        warmup_steps=round(options.warmup * _total_steps(len(data.train), options)),
+        weight_decay=options.weight_decay,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=_wants_bf16(options),
+        seed=options.seed,
+        save_total_limit=1,
+        logging_steps=20,
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        label_names=["labels"],
+        remove_unused_columns=False,
+        **chosen,
+    )
+
+
+def _total_steps(examples: int, options: Training) -> int:
+    return options.steps or math.ceil(math.ceil(examples / options.batch_size) * options.epochs)
+
+
+def _wants_bf16(options: Training) -> bool:
+    if options.precision == "bf16" and not bf16_supported():
+        raise InputError("precision 'bf16': this processor has no bfloat16 instructions: use 'auto' or 'fp32'")
+    return options.precision != "fp32" and bf16_supported()
+
+
+def _argmax(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+    """Keep only the predictions: the logits of a whole split need not be held."""
+    return logits.argmax(-1)
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    """Return the newest checkpoint that was finished: the state file is what the Trainer writes last."""
+    found = []
+    for state in work.glob("checkpoint-*/trainer_state.json"):
+        try:
+            found.append((int(json.loads(state.read_text(encoding="utf-8"))["global_step"]), str(state.parent)))
+        except ValueError:  # cut off while it was written: an older one will do
+            continue
+    return max(found)[1] if found else None
+
+
+class _Signs(TrainerCallback):  # type: ignore[misc]
+    """Reports progress, and asks for a checkpoint every so many seconds."""
+
+    def __init__(self, label: str) -> None:
+        self.label, self.note, self.saved = label, "", time.monotonic()
+        self.every = float(os.environ.get("EDGECOMPRESS_CHECKPOINT_SECONDS", "120"))
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
+        last = state.log_history[-1]
+        self.note = ", ".join(f"{key} {last[key]:.3f}" for key in ("loss", "eval_headline") if key in last) or self.note
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
+        report(self.label, state.global_step, state.max_steps, self.note)
+        if time.monotonic() - self.saved > self.every:
+            control.should_save, self.saved = True, time.monotonic()
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """Saves any module with shared tensors, and loads strictly: the stock Trainer only warns about missing keys."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.accelerator.unwrap_model(self.model), str(folder / _WEIGHTS))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_model(model or self.model, Path(resume_from_checkpoint) / _WEIGHTS, strict=True)
+
+    def _load_best_model(self) -> None:
+        load_model(self.accelerator.unwrap_model(self.model), Path(self.state.best_model_checkpoint) / _WEIGHTS)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
+        data = self.train_dataset
+        lengths = list(data["length"]) if "length" in data.column_names else None
+        return EpochSampler(len(data), self.args.train_batch_size, self.args.seed, lengths)
+
+
+class EpochSampler:
+    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch continues the same one.
+
+    With ``lengths``, texts of similar length meet in a batch: padding is computed like any other token.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, lengths: list[int] | None = None) -> None:
+        self.count, self.batch_size, self.seed, self.lengths, self.epoch = count, batch_size, seed, lengths, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation; accelerate calls this at the start of each epoch."""
+        self.epoch = int(epoch)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.lengths is None:
+            return iter(torch.randperm(self.count, generator=generator).tolist())
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
