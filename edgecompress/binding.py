@@ -17,6 +17,7 @@ from edgecompress.errors import RecipeError
 from edgecompress.options import TaskFiles, Training
 
 Options = Mapping[str, Any]
+_ABOVE_ZERO = {"batch_size", "max_length", "temperature"}  # of the nested tables
 
 
 @dataclass
@@ -117,6 +118,9 @@ def _table(kind: Any, value: Any, default: Any, where: str, context: Context) ->
     for name in value.keys() - hints.keys():
         context.problem(f"{where}: no option {name!r}{near(name, hints)}")
     found = {n: _value(hints[n], v, None, f"{where}.{n}", context) for n, v in value.items() if n in hints}
+    for name in sorted(_ABOVE_ZERO & found.keys()):
+        if found[name] == 0:
+            context.problem(f"{where}.{name}: 0 is not above 0")
     if kind is Training and ("steps" in found) != ("epochs" in found):
         found = {"steps": 0, "epochs": 0.0, **found}  # one of the two replaces the default's other
     base = default if dataclasses.is_dataclass(default) else kind()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -55,8 +56,19 @@ def group() -> None:
     """
 
 
+def _quieten() -> None:
+    """Silence libraries that write over the progress; their errors still come as exceptions.
+
+    They read this when they are imported, so it stands before everything else.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
 def main() -> None:
     """Run the command line: an error that edgecompress knows is one line on stderr and its own exit code."""
+    _quieten()
     try:
         group(standalone_mode=False)
     except EdgecompressError as error:

@@ -67,7 +67,7 @@ def _stage(recipe: Recipe, node: Node, out: Path, results: Mapping[str, Result])
     key = _key(recipe, node, results)
     if _is_done(folder, key):
         return Result(node.name, folder, key, reused=True)
-    if not _is_writer():
+    if not is_writer():
         _wait_after(_compute(recipe, node, out, key), folder, key)
         return Result(node.name, folder, key, reused=False)
     bundle = _compute(recipe, node, out, key)
@@ -146,7 +146,8 @@ def code_digest(parts: tuple[str, ...]) -> str:
     return digest([libraries, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
 
 
-def _is_writer() -> bool:
+def is_writer() -> bool:
+    """Whether this process writes: the only one, or the first of those that ``torchrun`` started."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -161,7 +162,7 @@ def _only_run(out: Path) -> Iterator[None]:
     """Hold ``out`` for this run alone, and sweep away what a killed one left half-written."""
     from filelock import FileLock, Timeout
 
-    if not _is_writer():
+    if not is_writer():
         yield
         return
     try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgecompress import corpus as corpora
+from edgecompress.binding import parameters
 from edgecompress.encoder.arch import architecture, resized, size
 from edgecompress.errors import ArchitectureError, RecipeError
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
+from edgecompress.stages.distill import check_objective, distill
+from edgecompress.stages.truncate import reads_text, truncate
 from edgecompress.tasks import TASKS
-from edgecompress.tasks.examples import labels_of, read_examples
+from edgecompress.tasks.examples import check_labels, labels_of, read_examples
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -41,6 +46,8 @@ def plan(recipe: Recipe) -> list[Row]:
     """
     from edgecompress.encoder.sources import load_config
 
+    for corpus in recipe.corpora.values():
+        corpora.check(corpus)
     config = load_config(recipe.teacher)
     architecture(config)
     models = {TEACHER: _Model(config, config.architectures[0])}
@@ -48,6 +55,7 @@ def plan(recipe: Recipe) -> list[Row]:
     for node in recipe.nodes:
         try:
             models[node.name] = model = _after(node, models[node.source])
+            _check(node, model, models)
         except (ArchitectureError, RecipeError) as error:
             raise RecipeError(f"recipe {recipe.name}: stage {node.name!r}: {error}") from error
         rows.append(Row(node.name, node.stage, node.source, _parameters(model), model.at_most))
@@ -70,15 +78,34 @@ def _after(node: Node, before: _Model) -> _Model:
     return _Model(config, _class_after(node, before, config), at_most)
 
 
+def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
+    """Find out now what a stage would refuse after hours of other stages."""
+    if node.stage == "distill":
+        objective = node.arguments.get("objective", parameters(distill)["objective"].default)
+        teacher = models.get(node.arguments.get("teacher") or node.source)
+        pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
+        check_objective(objective, *pairs)
+    if node.stage == "truncate" and not node.arguments.get("corpora"):
+        chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
+        if reads_text(chosen["method"], chosen["attention"]):
+            raise RecipeError("its method and attention read text: give corpora, or choose first-k for both")
+    if node.stage == "prune" and node.arguments.get("ffn") is None and node.arguments.get("heads") is None:
+        raise RecipeError("give ffn (neurons a layer), heads (heads a layer), or both")
+
+
 def _class_after(node: Node, before: _Model, config: Any) -> str:
     """Return the class of the model after a stage: two stages put a new head on the encoder."""
     import transformers
 
     kind = "mlm" if node.stage == "adapt" else ""
     if node.stage == "finetune":
-        task = TASKS[node.arguments["task"].kind]
-        config.num_labels = len(labels_of(read_examples(node.arguments["task"].train, task)))
-        kind = task.kind
+        files = node.arguments["task"]
+        task = TASKS[files.kind]
+        labels = labels_of(read_examples(files.train, task))
+        for split in ("validation", "test"):
+            if getattr(files, split):
+                check_labels(labels, read_examples(getattr(files, split), task), split)
+        config.num_labels, kind = len(labels), task.kind
     auto = {
         "mlm": transformers.AutoModelForMaskedLM,
         "text": transformers.AutoModelForSequenceClassification,

@@ -85,6 +85,7 @@ class Recipe:
 class _Draft:
     context: Context = field(default_factory=Context)
     nodes: list[Node] = field(default_factory=list)
+    folder: Path = Path()
 
     @property
     def names(self) -> list[str]:
@@ -104,7 +105,7 @@ def read(path: Path) -> Recipe:
 
 def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
     """Check a recipe given as nested tables; file names are relative to ``folder`` (or to its ``data``)."""
-    draft = _Draft()
+    draft = _Draft(folder=folder)
     context = draft.context
     for name in raw.keys() - set(_TOP):
         context.problem(f"no key {name!r}{near(name, _TOP)}")
@@ -208,6 +209,8 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
         return
     group = str(entry.pop("name", kind))
     source = str(entry.pop("from", draft.names[-1]))
+    if "teacher" in entry and kind == "distill":
+        entry["teacher"] = _distill_teacher(entry["teacher"], where, draft)
     if source not in draft.names:
         context.problem(f"{where}: `from` names no earlier stage {source!r}{near(source, draft.names)}")
     tasks = entry.pop("tasks", None) if kind == "finetune" else None
@@ -218,6 +221,19 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
             context.problem(f"{where}: the name {name!r} is taken or not made of letters, digits, '.', '-', '_'")
         arguments = bind(STAGES[kind].run, given, where, context)
         draft.nodes.append(Node(name, kind, source, arguments, group))
+
+
+def _distill_teacher(value: Any, where: str, draft: _Draft) -> Any:
+    """Return an earlier stage's name, or the path of a folder or the hub id that ``teacher`` names."""
+    if not isinstance(value, str) or value in draft.names:
+        return value
+    ref = _expand(value, draft.context)
+    local = draft.folder / ref
+    if not local.is_dir() and "/" not in ref:
+        draft.context.problem(
+            f"{where}: `teacher` names no earlier stage and no folder {ref!r}{near(ref, draft.names)}"
+        )
+    return str(local) if local.is_dir() else ref
 
 
 def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -233,11 +249,21 @@ def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Map
         for key in table.keys() - set(keys):
             context.problem(f"{part}: no option {key!r}{near(key, keys)}")
         ends.append(table)
-    named = [*ends[0].get("stages", ()), *ends[1].get("students", ()), ends[1].get("teacher")]
+    export, bench = ends
+    teacher = [bench["teacher"]] if bench.get("teacher") else []
+    named = [*_list(export, "export.stages", context), *_list(bench, "bench.students", context), *teacher]
     for name in named:
-        if name and name not in groups:
-            context.problem(f"export/bench: no finetune stage {name!r}{near(name, groups)}")
-    for scheme in ends[0].get("schemes", ()):
+        if name not in groups:
+            context.problem(f"export/bench: no finetune stage {name!r}{near(str(name), groups)}")
+    for scheme in _list(export, "export.schemes", context):
         if scheme not in SCHEMES:
-            context.problem(f"export.schemes: no scheme {scheme!r}{near(scheme, SCHEMES)}")
-    return ends[0], ends[1]
+            context.problem(f"export.schemes: no scheme {scheme!r}{near(str(scheme), SCHEMES)}")
+    return export, bench
+
+
+def _list(table: Mapping[str, Any], where: str, context: Context) -> list[Any]:
+    value = table.get(where.partition(".")[2], [])
+    if not isinstance(value, list):
+        context.problem(f"{where}: {value!r} is not a list")
+        return []
+    return value

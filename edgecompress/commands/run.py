@@ -57,8 +57,9 @@ def demo(output: Path, *, dry_run: bool) -> None:
 def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
     require("torch", "transformers", "datasets", "accelerate", "onnx", extra="compress")
     from edgecompress import recipe as recipes
+    from edgecompress.pipeline import is_writer
 
-    console = Console()
+    console = Console(quiet=not is_writer())
     with progress(console):
         recipe = recipes.read(path)
         from edgecompress.plan import plan
@@ -86,6 +87,8 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
 
     with progress(console):
         results = pipeline.run(recipe, output)
+        if not pipeline.is_writer():
+            return
         subjects = deliver.artifacts(recipe, results, output)
         figures = deliver.bench(subjects, deliver.tests_of(recipe)) if recipe.students and subjects else []
     reused = sum(result.reused for result in results.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ _EVERY = 15.0  # seconds between two lines of a task when there is no terminal
 @contextmanager
 def progress(console: Console) -> Iterator[None]:
     """Show everything reported inside the block on ``console``."""
-    _quieten()
     if not console.is_terminal:
         with listening(_lines(console)):
             yield
@@ -53,11 +51,3 @@ def _lines(console: Console) -> Listener:
         console.print(f"{event.task}: {event.done:g}{of} {event.note}".rstrip(), highlight=False, markup=False)
 
     return show
-
-
-def _quieten() -> None:
-    """Silence libraries that write over the progress; their errors still come as exceptions."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecompress.encoder.tokenizer import check_reload
 from edgecompress.errors import SourceError
 from edgecompress.files import write_json
 from edgecompress.records import Step, step_from_json, to_json
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 HISTORY_FILE = "edgecompress.json"
+PROBES = ("Ľudia z 3 miest, ktoré… (nie)!", "Watu wote wamezaliwa huru.", "a\u0301 ﬁ １ 北京 🙂  x")
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,13 @@ class Bundle:
 
 
 def save(bundle: Bundle, folder: Path) -> None:
-    """Write an ordinary transformers folder (safetensors, tokenizer.json) plus the history into ``folder``."""
+    """Write an ordinary transformers folder (safetensors, tokenizer.json) plus the history into ``folder``.
+
+    Raises CheckError when the saved tokenizer, read back by tokenizers and by transformers, gives other ids.
+    """
     bundle.model.save_pretrained(folder)
     save_tokenizer(bundle.tokenizer, folder)
+    check_reload(folder, bundle.tokenizer, PROBES)
     write_json(folder / HISTORY_FILE, {"format": 1, "history": [to_json(step) for step in bundle.history]})
 
 

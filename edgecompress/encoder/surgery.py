@@ -65,6 +65,11 @@ def keep(model: PreTrainedModel, cut: Cut) -> PreTrainedModel:
     return _rebuild(model, config, state)
 
 
+def copy_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return an independent copy, for whoever trains or freezes: inputs are never changed."""
+    return keep(model, Cut())
+
+
 def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
     """Return a model with only these layers, in this order. Raises ArchitectureError for a layer it does not have."""
     arch, count = architecture(model.config), size(model.config, "layers")

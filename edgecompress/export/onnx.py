@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from edgecompress.artifact import DEFAULT_WORD_PATTERN, Artifact, open_artifact, seal
 from edgecompress.encoder.bundle import save_tokenizer
+from edgecompress.encoder.surgery import copy_of
 from edgecompress.errors import SourceError
 from edgecompress.export.parity import check_parity
 from edgecompress.export.quiet import quiet
@@ -93,7 +93,7 @@ def to_onnx(model: PreTrainedModel, path: Path) -> None:
     example = torch.ones(2, 7, dtype=torch.long)
     with quiet():
         program = torch.onnx.export(
-            _Logits(copy.deepcopy(model).eval()),
+            _Logits(copy_of(model)),
             (example, example.clone()),
             input_names=["input_ids", "attention_mask"],
             output_names=["logits"],

@@ -29,14 +29,15 @@ def adapt(
     import torch
 
     from edgecompress.encoder.heads import attach, has_mlm_head
+    from edgecompress.encoder.surgery import copy_of
+    from edgecompress.stages.finetune import check_length
     from edgecompress.training.data import pack, packed_batch
     from edgecompress.training.masked_lm import MaskedLM
     from edgecompress.training.trainer import Data, fit
 
+    check_length(bundle, training.max_length)
     fresh = not has_mlm_head(bundle.model)
-    model = attach(bundle.model, "mlm", seed=training.seed)
-    if not fresh:
-        model.load_state_dict(bundle.model.state_dict(), strict=True)
+    model = attach(bundle.model, "mlm", seed=training.seed) if fresh else copy_of(bundle.model)
     data = pack(bundle.tokenizer, corpora, training.max_length)
     torch.manual_seed(training.seed)
     collate = partial(packed_batch, tokenizer=bundle.tokenizer, mask=mask)

@@ -11,7 +11,7 @@ from edgecompress.stages.record import record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
@@ -37,12 +37,15 @@ def distill(
     """
     from edgecompress.encoder import sources, surgery
     from edgecompress.encoder.arch import size
+    from edgecompress.stages.finetune import check_length
 
+    if training.steps or training.epochs:
+        check_length(bundle, training.max_length)
     student = bundle.model
     if layers is not None:
         student = surgery.keep_layers(student, choose_layers(size(student.config, "layers"), layers, select))
     else:
-        student = surgery.keep(student, surgery.Cut())  # a copy: training changes it in place
+        student = surgery.copy_of(student)  # training changes it in place
     source = sources.load(teacher) if teacher else bundle
     _check(source, bundle, objective)
     details = _train(student, source, corpora, objective, training)
@@ -69,21 +72,26 @@ def choose_layers(of: int, count: int, how: Select) -> list[int]:
     return [round((i + 1) * of / count) - 1 for i in range(count)]
 
 
-def _check(teacher: Bundle, student: Bundle, objective: Objective) -> None:
+def check_objective(objective: Objective, *models: tuple[PretrainedConfig, str]) -> None:
+    """Raise RecipeError for losses that these models (configuration, class name), student and teacher, cannot give."""
     from edgecompress.encoder.arch import size
-    from edgecompress.encoder.heads import has_mlm_head
 
-    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
-        raise RecipeError("teacher and student have different vocabularies: run `trim` before both, or after both")
-    if (objective.mlm or objective.logits) and not (has_mlm_head(teacher.model) and has_mlm_head(student.model)):
+    if (objective.mlm or objective.logits) and not all(name.endswith("ForMaskedLM") for _, name in models):
         raise RecipeError("the losses `mlm` and `logits` need a masked-LM head: run `adapt` first, or set both to 0")
-    for bundle in (teacher, student):
-        width = size(bundle.model.config, "hidden")
-        if objective.relations and width % objective.relation_heads:
+    if not any((objective.mlm, objective.logits, objective.hidden, objective.relations)):
+        raise RecipeError("the objective has no loss: give mlm, logits, hidden or relations a weight above 0")
+    for width in {size(config, "hidden") for config, _ in models}:
+        if objective.relations and (not objective.relation_heads or width % objective.relation_heads):
             raise RecipeError(
                 f"relation_heads {objective.relation_heads} does not divide the hidden size {width}: "
                 f"choose a divisor of both models' sizes"
             )
+
+
+def _check(teacher: Bundle, student: Bundle, objective: Objective) -> None:
+    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+        raise RecipeError("teacher and student have different vocabularies: run `trim` before both, or after both")
+    check_objective(objective, *((b.model.config, type(b.model).__name__) for b in (student, teacher)))
 
 
 def _train(
@@ -93,6 +101,7 @@ def _train(
 
     import torch
 
+    from edgecompress.encoder.surgery import copy_of
     from edgecompress.training.data import pack, packed_batch, probe_batches
     from edgecompress.training.distiller import Distiller
     from edgecompress.training.trainer import Data, fit
@@ -105,6 +114,6 @@ def _train(
         partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask),
     )
     torch.manual_seed(training.seed)
-    module = Distiller(student, teacher.model, objective)
+    module = Distiller(student, copy_of(teacher.model), objective)
     module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=training.max_length))
     return fit(module, data, training, label="distill")

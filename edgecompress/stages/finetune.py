@@ -46,6 +46,7 @@ def finetune(
     check_labels(labels, validation, "validation")
     model = attach(bundle.model, row.kind, labels, seed=training.seed)
     limit = min(training.max_length, longest_input(bundle))
+    check_length(bundle, limit)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
     torch.manual_seed(training.seed)
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
@@ -62,6 +63,13 @@ def longest_input(bundle: Bundle) -> int:
     config = bundle.model.config
     lost = config.pad_token_id + 1 if architecture(config).positions_follow_pad else 0
     return int(config.max_position_embeddings) - lost
+
+
+def check_length(bundle: Bundle, length: int) -> None:
+    """Raise RecipeError for a ``max_length`` that leaves no room for a token, or exceeds the model's positions."""
+    shortest, longest = 3, longest_input(bundle)  # one token between the two specials
+    if not shortest <= length <= longest:
+        raise RecipeError(f"max_length {length}: this model takes {shortest} to {longest} tokens")
 
 
 def _scorer(task: Task, labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:

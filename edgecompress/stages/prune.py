@@ -33,6 +33,7 @@ def prune(
     from edgecompress.encoder.arch import resized
     from edgecompress.encoder.importance import first_order, per_head
     from edgecompress.encoder.surgery import Cut, keep
+    from edgecompress.stages.finetune import longest_input
     from edgecompress.training.data import probe_batches
 
     if ffn is None and heads is None:
@@ -40,7 +41,8 @@ def prune(
     _check(bundle, ffn, heads)
     if heads is not None:
         resized(bundle.model.config, {"heads": heads})
-    batches = probe_batches(bundle.tokenizer, corpora, tokens, seed=seed)
+    length = min(128, longest_input(bundle))
+    batches = probe_batches(bundle.tokenizer, corpora, tokens, length=length, seed=seed)
     scores = first_order(bundle.model, batches, seed=seed)
     neurons = None if ffn is None else top(scores["ffn"], ffn)
     places = None

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from edgecompress.encoder.bundle import Bundle
 
 
+_PROOF_LINES = 1000  # of each corpus: how many texts the two tokenizers are compared on
+
+
 def trim(
     bundle: Bundle,
     *,
@@ -25,17 +28,28 @@ def trim(
     Corpora are mixed by weight. Every character seen stays writable, special tokens always stay, and the ids of the
     result are contiguous in the order of the old ones. Raises VocabularyError for a selection that cannot be made.
     """
+    from itertools import chain, islice
+
     import torch
 
     from edgecompress.corpus import lines
-    from edgecompress.encoder import surgery, tokenizer, vocabulary
+    from edgecompress.encoder import closure, surgery, tokenizer, vocabulary
 
-    backend = bundle.tokenizer.backend_tokenizer
+    backend = closure.plain(bundle.tokenizer.backend_tokenizer)
     counts = [(vocabulary.count(backend, lines(c), task=f"counting {c.name}"), c.weight) for c in corpora]
     rule = vocabulary.Selection(size=size, min_count=min_count, min_documents=min_documents, keep=keep)
     order = tokenizer.order(backend, vocabulary.select(backend, counts, rule))
-    trimmed = tokenizer.wrap(tokenizer.trim(backend, order), bundle.tokenizer)
+    smaller = tokenizer.trim(backend, order)
+    proof = tokenizer.verify(backend, smaller, order, list(chain(*(islice(lines(c), _PROOF_LINES) for c in corpora))))
+    trimmed = tokenizer.wrap(smaller, bundle.tokenizer)
     model = surgery.keep(bundle.model, surgery.Cut(vocab=torch.from_numpy(order).long()))
-    details = {"kept": len(order), "of": backend.get_vocab_size(), "tokens_read": sum(c.total for c, _ in counts)}
+    details = {
+        "kept": len(order),
+        "of": backend.get_vocab_size(),
+        "tokens_read": sum(c.total for c, _ in counts),
+        "unchanged_texts": round(proof.unchanged, 4),
+        "unknown_share": round(proof.unknown_new, 6),
+        "tokens_per_word": [round(proof.fertility_old, 3), round(proof.fertility_new, 3)],
+    }
     options = {"corpora": corpora, "size": size, "min_count": min_count, "min_documents": min_documents, "keep": keep}
     return bundle.then(record("trim", model, details, **options), model=model, tokenizer=trimmed)

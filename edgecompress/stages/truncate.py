@@ -40,15 +40,19 @@ def truncate(
     """
     from edgecompress.encoder import surgery
     from edgecompress.encoder.arch import resized, size
+    from edgecompress.stages.finetune import longest_input
     from edgecompress.training.data import probe_batches
 
     resized(bundle.model.config, {"hidden": hidden, "heads": heads or size(bundle.model.config, "heads")})
     if hidden > size(bundle.model.config, "hidden"):
         raise ArchitectureError(f"hidden {hidden}: the model has {size(bundle.model.config, 'hidden')}, choose fewer")
-    reads = method != "first-k" or attention != "first-k"
+    if heads is not None and heads > size(bundle.model.config, "heads"):
+        raise ArchitectureError(f"heads {heads}: the model has {size(bundle.model.config, 'heads')}, choose no more")
+    reads = reads_text(method, attention)
     if reads and not corpora:
         raise RecipeError(f"truncate: method {method!r} with attention {attention!r} reads text: give corpora")
-    batches = probe_batches(bundle.tokenizer, corpora, tokens) if reads else []
+    length = min(128, longest_input(bundle))
+    batches = probe_batches(bundle.tokenizer, corpora, tokens, length=length) if reads else []
     kept = _hidden(bundle, hidden, method, batches)
     places = _places(bundle, hidden, heads, attention, batches)
     cut = surgery.Cut(hidden=kept, attn=places, heads=heads, exact_scale=attention != "first-k")
@@ -59,6 +63,11 @@ def truncate(
         model = refit(bundle.model, model, kept, batches)
     options = {"hidden": hidden, "heads": heads, "method": method, "attention": attention}
     return bundle.then(record("truncate", model, {}, **options, corpora=corpora, tokens=tokens), model=model)
+
+
+def reads_text(method: Method, attention: Attention) -> bool:
+    """Whether this way of choosing dimensions needs corpora."""
+    return method != "first-k" or attention != "first-k"
 
 
 def _hidden(bundle: Bundle, hidden: int, method: Method, batches: Sequence[Batch]) -> Tensor:

@@ -50,7 +50,7 @@ class Distiller(nn.Module):
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, objective: Objective) -> None:
         super().__init__()
         self.student = student
-        self._teacher = [teacher.eval().requires_grad_(requires_grad=False)]
+        self._teacher = [teacher.eval()]  # not frozen: the caller may go on training it, and forward takes no gradient
         self.objective = objective
         widths = size(student.config, "hidden"), size(teacher.config, "hidden")
         self.projection: nn.Module = nn.Identity() if widths[0] == widths[1] else nn.Linear(*widths)

@@ -96,6 +96,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
             trainer.train(resume_from_checkpoint=_last_checkpoint(work))
         except OSError as error:
             raise output_error(work, error) from error
+    module.to("cpu")  # where bundles live, whatever trained them
     best = {"best": trainer.state.best_metric} if data.score else {}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return {"steps": trainer.state.global_step, "loss": round(float(losses[-1]), 4) if losses else None, **best}
@@ -125,6 +126,7 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
         save_total_limit=1,
         logging_steps=20,
         report_to=[],
+        ddp_find_unused_parameters=True,  # a head or pooler that no loss reaches
         disable_tqdm=True,
         log_level="error",
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -181,6 +183,8 @@ class _Trainer(Trainer):  # type: ignore[misc]
     """Saves any module with shared tensors, and loads strictly: the stock Trainer only warns about missing keys."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / _WEIGHTS))
