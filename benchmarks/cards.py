@@ -29,6 +29,10 @@ TEACHERS = {
     "xlm-roberta-base": "XLM-R base (MIT), from the model hub",
     "bert-base-multilingual-cased": "mBERT cased (Apache-2.0), from the model hub",
 }
+LICENCE = (
+    "that of the teacher and of the training data together; some of the data the recipe names may only be used "
+    "non-commercially"
+)
 
 
 @click.command()
@@ -52,10 +56,7 @@ def _card(recipe: Recipe, path: Path) -> list[str]:
         f"- Text: {', '.join(f'{c.name} ({len(c.files)} files)' for c in recipe.corpora.values())}",
         f"- Tasks: {', '.join(recipe.tasks)}",
         f"- Make it: `edgecompress run {here} -o out/{recipe.name}`",
-        (
-            "- Licence of the student: that of the teacher and of the training data together. Some of the data the recipe "
-            "names may only be used non-commercially."
-        ),
+        f"- Licence of the student: {LICENCE}",
         "",
         "## Stages",
         "",

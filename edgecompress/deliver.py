@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def bench(subjects: Artifacts, tests: Mapping[str, Sequence[Example]], *, thread
     measured = []
     for task, examples in tests.items():
         having = {name: by_task[task] for name, by_task in subjects.items() if task in by_task}
-        measured += [*sizes(having), *measure(having, examples)]
+        found = [*sizes(having), *measure(having, examples)]
+        measured += [replace(m, task=task, settings={**m.settings, "kind": m.task}) for m in found]
     if not measured:
         raise InputError(f"no subject is made for {', '.join(tests) or 'any task'}: give --task and its test file")
     first = {name: next(iter(by_task.values())) for name, by_task in subjects.items()}

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ _WHY = {
     errno.EROFS: "the file system is read-only: choose another place with -o",
     errno.EACCES: "permission denied: choose a folder you may write to with -o",
     errno.EPERM: "permission denied: choose a folder you may write to with -o",
+    errno.EEXIST: "a part of this path is a file, not a folder: choose another place with -o",
     errno.ENOTDIR: "a part of this path is a file, not a folder: choose another place with -o",
 }
 
@@ -28,6 +29,19 @@ def output_error(path: Path, error: OSError) -> OutputError:
     """Turn an operating-system error about ``path`` into one clear line."""
     why = _WHY.get(error.errno or 0, error.strerror or str(error))
     return OutputError(f"cannot write {path}: {why}")
+
+
+def need_space(folder: Path, size: int) -> None:
+    """Raise OutputError unless ``folder`` has room for about ``size`` bytes.
+
+    Asked before large files are written: the libraries that write them report a full disk each in its own way.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OutputError(
+            f"no room in {folder.parent}: about {size / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free: free "
+            f"some space and run the same command again"
+        )
 
 
 @contextmanager
@@ -72,7 +86,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -13,7 +13,8 @@ class Training:
 
     ``steps`` optimiser steps, or ``epochs`` passes over the data where ``steps`` is 0 (both 0: no training, the cut
     alone). ``batch_size`` sequences a step of at most ``max_length`` tokens, ``learning_rate`` at the peak of a linear
-    schedule whose first ``warmup`` share rises. ``precision``: "auto" takes bfloat16 autocast where the processor
+    schedule whose first ``warmup`` share rises. ``dropout`` replaces the model's own rates while training (None: keeps
+    them). ``precision``: "auto" takes bfloat16 autocast where the processor
     has instructions for it.
     """
 
@@ -24,6 +25,7 @@ class Training:
     warmup: float = 0.06
     weight_decay: float = 0.01
     max_length: int = 128
+    dropout: float | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
 

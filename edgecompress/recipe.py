@@ -77,8 +77,9 @@ class Recipe:
     students: tuple[str, ...] = ()
 
     def group(self, name: str) -> dict[str, Node]:
-        """Return the finetune nodes of a group by task name."""
-        return {node.name.removeprefix(f"{name}-"): node for node in self.nodes if node.group == name}
+        """Return the finetune nodes of a group by the recipe's task name."""
+        names = {files: task for task, files in self.tasks.items()}
+        return {names[node.arguments["task"]]: node for node in self.nodes if node.group == name}
 
 
 @dataclass

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgecompress.commands.show import progress
+from edgecompress.errors import InputError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.extras import require
 from edgecompress.tasks import TASKS
@@ -88,12 +89,12 @@ def _size(path: Path) -> str:
 @click.argument("artifact", type=_FOLDER)
 @click.argument("texts", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a text.")
-@click.option("--threads", default=0, show_default="all cores")
+@click.option("--threads", default=0, type=click.IntRange(0), show_default="all cores")
 def predict(artifact: Path, texts: tuple[str, ...], threads: int, *, as_json: bool) -> None:
     """Label TEXTS, or the lines of standard input, with ARTIFACT."""
     from edgecompress.runtime.predictor import load
 
-    given = list(texts) or [line.rstrip("\n") for line in sys.stdin]
+    given = list(texts) or _standard_input()
     predictor = load(artifact, threads=threads)
     console = Console()
     for text, prediction in zip(given, predictor(given), strict=True):
@@ -101,6 +102,13 @@ def predict(artifact: Path, texts: tuple[str, ...], threads: int, *, as_json: bo
             click.echo(json.dumps({"text": text, **dataclasses.asdict(prediction)}, ensure_ascii=False))
         else:
             console.print(_table(text, prediction, spans=predictor.artifact.task.spans))
+
+
+def _standard_input() -> list[str]:
+    try:
+        return [line.rstrip("\n") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8 ({error}): convert it with iconv") from error
 
 
 def _table(text: str, prediction: Prediction, *, spans: bool) -> Table:

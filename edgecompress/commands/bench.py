@@ -30,7 +30,7 @@ def command(name: str) -> click.Command:
 @click.option("--teacher", type=_FOLDER, help="Artifact or model folder that ratios are taken to.")
 @click.option("--task", type=click.Choice(list(TASKS)), help="The task; default: that of the first student.")
 @click.option("--test", "tests", multiple=True, required=True, type=click.Path(path_type=Path), help="Test split.")
-@click.option("--threads", default=1, show_default=True)
+@click.option("--threads", default=1, type=click.IntRange(0), show_default=True)
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def bench(
     students: Sequence[Path],

@@ -40,6 +40,40 @@ _TASK = (
 )
 
 
+_HELP = {
+    "layers": "how many layers the student keeps",
+    "select": "which layers",
+    "teacher": "model folder to imitate; default: MODEL itself",
+    "mlm": "weight of the masked-LM loss",
+    "logits": "weight of the distance to the teacher's masked-LM logits",
+    "logits_loss": "how that distance is measured",
+    "temperature": "softens both logits for kl",
+    "hidden": "size to cut to; in distill: weight of the hidden-state loss",
+    "relations": "weight of the MiniLMv2 self-relation loss",
+    "relation_heads": "heads that relations are split into",
+    "mask": "share of tokens that are masked and scored",
+    "steps": "optimiser steps",
+    "epochs": "passes over the data, where steps is 0",
+    "batch_size": "sequences a step",
+    "learning_rate": "peak of the linear schedule",
+    "warmup": "share of the steps that it rises",
+    "weight_decay": "AdamW's",
+    "max_length": "tokens a sequence",
+    "dropout": "replaces the model's own rates in training",
+    "precision": "bf16 where the hardware has it, or always fp32",
+    "seed": "of everything random",
+    "ffn": "neurons a layer to keep",
+    "heads": "heads a layer to keep",
+    "tokens": "how much text the choice is made on",
+    "size": "tokens to keep at most, specials included",
+    "min_count": "tokens seen less often go",
+    "min_documents": "tokens seen in fewer lines go",
+    "keep": "a token that must stay; repeat",
+    "method": "how hidden dimensions are chosen",
+    "attention": "how the places inside heads are chosen",
+}
+
+
 def command(name: str) -> click.Command:
     """Return the command of the stage called ``name``: MODEL, -o OUTPUT, and the stage's own options."""
     function = STAGES[name].run
@@ -48,7 +82,8 @@ def command(name: str) -> click.Command:
     def body(model: str, output: Path, **given: Any) -> None:
         _run(name, model, output, _arguments(name, given))
 
-    made = _MODEL(_OUTPUT(click.command(name, help=inspect.getdoc(function))(body)))
+    text = (inspect.getdoc(function) or "").partition("Raises ")[0].replace("``", "")
+    made = _MODEL(_OUTPUT(click.command(name, help=text)(body)))
     made.params.extend(options)
     return made
 
@@ -77,7 +112,8 @@ def _option(name: str, annotation: Any, default: Any) -> click.Option:
         annotation = next(a for a in arguments if a is not type(None))
     kind = click.Choice(list(arguments)) if origin is Literal else _plain_kind(annotation)
     required = default is inspect.Parameter.empty
-    text = "" if required or default in (None, (), "") else f"default {default}"
+    shown = [] if required or default in (None, (), "") else [f"default {default}"]
+    text = "; ".join([*([_HELP[name]] if name in _HELP else []), *shown])
     return click.Option(
         [f"--{name.replace('_', '-')}"], type=kind, required=required, multiple=origin is tuple, help=text
     )

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from edgecompress.encoder.tokenizer import check_reload
-from edgecompress.errors import SourceError
-from edgecompress.files import write_json
+from edgecompress.errors import OutputError, SourceError
+from edgecompress.files import need_space, write_json
 from edgecompress.records import Step, step_from_json, to_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_BYTES_A_TOKEN = 100  # what a piece takes in tokenizer.json, amply
 HISTORY_FILE = "edgecompress.json"
 PROBES = ("Ľudia z 3 miest, ktoré… (nie)!", "Watu wote wamezaliwa huru.", "a\u0301 ﬁ １ 北京 🙂  x")
 
@@ -40,9 +43,14 @@ class Bundle:
 def save(bundle: Bundle, folder: Path) -> None:
     """Write an ordinary transformers folder (safetensors, tokenizer.json) plus the history into ``folder``.
 
-    Raises CheckError when the saved tokenizer, read back by tokenizers and by transformers, gives other ids.
+    Raises OutputError when the place cannot be written, CheckError when the saved tokenizer, read back by tokenizers
+    and by transformers, gives other ids.
     """
-    bundle.model.save_pretrained(folder)
+    need_space(folder, 4 * bundle.parameters + _BYTES_A_TOKEN * len(bundle.tokenizer))
+    try:
+        bundle.model.save_pretrained(folder)
+    except SafetensorError as error:  # an operating-system error, but not of that class
+        raise OutputError(f"cannot write {folder}: {error}") from error
     save_tokenizer(bundle.tokenizer, folder)
     check_reload(folder, bundle.tokenizer, PROBES)
     write_json(folder / HISTORY_FILE, {"format": 1, "history": [to_json(step) for step in bundle.history]})

@@ -14,7 +14,7 @@ from edgecompress.encoder.surgery import copy_of
 from edgecompress.errors import SourceError
 from edgecompress.export.parity import check_parity
 from edgecompress.export.quiet import quiet
-from edgecompress.files import new_folder
+from edgecompress.files import need_space, new_folder
 from edgecompress.records import Step
 from edgecompress.stages.finetune import longest_input
 from edgecompress.tasks import TASKS, Task
@@ -50,6 +50,7 @@ def export(
     row = _task(bundle, task)
     labels = tuple(bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels))
     with new_folder(target, replace=replace) as draft:
+        need_space(draft, 2 * _bytes(bundle.model))
         to_onnx(bundle.model, draft / MODEL_FILE)
         difference = check_parity(bundle, draft / MODEL_FILE, texts)
         step = Step("export", {"scheme": "fp32"}, bundle.parameters, details={"difference": difference}, key=key)

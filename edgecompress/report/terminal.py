@@ -48,15 +48,20 @@ def _subjects(measurements: Sequence[Measurement]) -> list[str]:
 
 def _quality_table(measurements: Sequence[Measurement]) -> Table:
     """Parameters and file size (the largest, where a subject has one artifact a task), then a column a task."""
-    present = [m for m in measurements if m.task in TASKS and m.metric == TASKS[m.task].metrics[0]]
-    tasks = [name for name in TASKS if any(m.task == name for m in present)]
-    table = _table("Size and quality", ["params\nM", "file\nMB", *(f"{t}\n{_short(t)}" for t in tasks)])
+    present = [m for m in measurements if _kind(m) in TASKS and m.metric == TASKS[_kind(m)].metrics[0]]
+    tasks = {m.task: kind for kind in TASKS for m in present if _kind(m) == kind}
+    table = _table("Size and quality", ["params\nM", "file\nMB", *(f"{t}\n{_short(k)}" for t, k in tasks.items())])
     for subject in _subjects(measurements):
         own = [m for m in measurements if m.subject == subject]
         cells = [_largest(own, "parameters"), _largest(own, "model_bytes")]
         scores = {m.task: f"{m.value:.1f}" for m in present if m.subject == subject}
         table.add_row(subject, *cells, *(scores.get(task, _NOTHING) for task in tasks))
     return table
+
+
+def _kind(measurement: Measurement) -> str:
+    """Return the kind of task; a recipe may name its tasks as it likes."""
+    return str(measurement.settings.get("kind", measurement.task))
 
 
 def _short(task: str) -> str:

@@ -27,7 +27,7 @@ def distill(
     layers: int | None = None,
     select: Select = "stride",
     objective: Objective = Objective(),
-    training: Training = Training(steps=2000),
+    training: Training = Training(steps=2000, dropout=0.0),
 ) -> Bundle:
     """Train a student to imitate TEACHER (an earlier stage or a model folder; default: the model as it comes in).
 

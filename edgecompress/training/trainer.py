@@ -19,13 +19,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from edgecompress.errors import InputError
-from edgecompress.files import output_error
+from edgecompress.errors import InputError, OutputError
+from edgecompress.files import need_space, output_error
 from edgecompress.options import Training
 from edgecompress.progress import report
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState
 
 _WEIGHTS = "module.safetensors"
+_CHECKPOINT_SIZES = 3  # a checkpoint holds the weights and two moments of each
 _folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
 
 
@@ -78,6 +80,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     """
     if not options.steps and not options.epochs:
         return {"steps": 0}
+    _set_dropout(module, options.dropout)
     folder = _folder.get()
     with TemporaryDirectory(prefix="edgecompress-") as scratch:
         work = folder or Path(scratch)
@@ -96,10 +99,18 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
             trainer.train(resume_from_checkpoint=_last_checkpoint(work))
         except OSError as error:
             raise output_error(work, error) from error
+        except SafetensorError as error:
+            raise OutputError(f"cannot write {work}: {error}") from error
     module.to("cpu")  # where bundles live, whatever trained them
     best = {"best": trainer.state.best_metric} if data.score else {}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return {"steps": trainer.state.global_step, "loss": round(float(losses[-1]), 4) if losses else None, **best}
+
+
+def _set_dropout(module: nn.Module, rate: float | None) -> None:
+    for part in module.modules():
+        if rate is not None and isinstance(part, nn.Dropout):
+            part.p = rate
 
 
 def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
@@ -187,6 +198,8 @@ class _Trainer(Trainer):  # type: ignore[misc]
             return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        need_space(folder, _CHECKPOINT_SIZES * weights)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / _WEIGHTS))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
