@@ -1,0 +1,96 @@
+import pytest
+from tiny_artifact import unigram, wordpiece
+
+from edgecompress.runtime.encoding import encode
+from edgecompress.words import DEFAULT_WORD_PATTERN, word_offsets
+
+
+def first_pieces(tokenizer, words, max_length=32):
+    [encoded] = encode(tokenizer, [words], max_length)
+    return [None if at is None else tokenizer.id_to_token(encoded.ids[at]) for at in encoded.first]
+
+
+def test_words_are_joined_by_one_space_between_the_specials():
+    tokenizer = wordpiece()
+    [encoded] = encode(tokenizer, [["Good", "Košice", "."]], 32)
+    assert [tokenizer.id_to_token(i) for i in encoded.ids] == ["[CLS]", "good", "koš", "##ice", ".", "[SEP]"]
+    assert (encoded.first, encoded.tokens_dropped) == ([1, 2, 4], 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "expected"),
+    [
+        (wordpiece, ["don't", "zzz", "film"], ["don", "[UNK]", "film"]),
+        (wordpiece, ["film", "\u0007", "good"], ["film", None, "good"]),  # a control character normalises to nothing
+        (wordpiece, ["film good", "bad"], ["film", "bad"]),  # a word may hold a space
+        (wordpiece, ["", "bad", ""], [None, "bad", None]),
+        (wordpiece, ["\ud800", "bad"], [None, "bad"]),  # BERT's normalizer drops U+FFFD
+        (unigram, ["\ud800", "je"], ["<unk>", "▁je"]),
+        (wordpiece, ["[SEP]", "bad"], ["[SEP]", "bad"]),  # a special's name in the text is text
+        (unigram, ["dobrý", "filmový", "je"], ["▁dobrý", "▁film", "▁je"]),  # the token's span begins with the space
+        (unigram, ["xy", "xy"], ["x", "x"]),  # a lone "▁" is nobody's first token, not even at the start
+        (unigram, ["ﬁlm", "ￗ"], ["▁film", "<unk>"]),  # a ligature that normalises to two letters
+        (unigram, ["▁", "je"], [None, "▁je"]),
+    ],
+)
+def test_each_word_has_its_first_token(make, words, expected):
+    assert first_pieces(make(), words) == expected
+
+
+@pytest.mark.parametrize("max_length", [3, 4, 5, 6, 7])
+def test_truncation_keeps_the_specials_at_both_ends(max_length):
+    [encoded] = encode(wordpiece(), [["good", "Košice", "v", "film"]], max_length)
+    assert len(encoded.ids) == min(max_length, 7)
+    assert (encoded.ids[0], encoded.ids[-1]) == (2, 3)
+    assert encoded.tokens_dropped == 7 - len(encoded.ids)
+    assert encoded.first == [at if at is not None and at < len(encoded.ids) - 1 else None for at in (1, 2, 4, 5)]
+
+
+def test_there_must_be_room_for_a_token():
+    with pytest.raises(ValueError, match="max_length 2 leaves no room"):
+        encode(wordpiece(), [["good"]], 2)
+
+
+@pytest.mark.parametrize("words", [[], [""], ["  "], ["\u0007"]])
+def test_nothing_is_only_specials(words):
+    [encoded] = encode(wordpiece(), [words], 8)
+    assert (encoded.ids, encoded.first, encoded.tokens_dropped) == ([2, 3], [None] * len(words), 0)
+
+
+def test_without_a_post_processor_there_are_no_specials():
+    tokenizer = wordpiece()
+    tokenizer.post_processor = None
+    encoded = encode(tokenizer, [["good", "film"], [], ["good", "film", "bad"]], 2)
+    assert [len(one.ids) for one in encoded] == [2, 0, 2]
+    assert [one.first for one in encoded] == [[0, 1], [], [0, 1, None]]
+
+
+def test_the_tokenizers_own_settings_are_neither_used_nor_changed():
+    tokenizer = wordpiece()
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=20)
+    before = tokenizer.to_str()
+    assert encode(tokenizer, [["good", "film"]], 8) == encode(wordpiece(), [["good", "film"]], 8)
+    assert tokenizer.to_str() == before
+
+
+def test_many_texts_keep_their_order():
+    sentences = [["film"] * (1 + index % 5) for index in range(2500)]
+    assert [len(one.ids) - 2 for one in encode(wordpiece(), sentences, 16)] == [len(words) for words in sentences]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("I don't know, ta' Malta!", ["I", "don't", "know", ",", "ta'", "Malta", "!"]),
+        ("'hello' she said", ["'", "hello", "'", "she", "said"]),
+        ("10.5 % 3,14. 12:30", ["10.5", "%", "3,14", ".", "12:30"]),
+        ("a--b well-known_x", ["a", "-", "-", "b", "well-known", "_", "x"]),
+        ("हिन्दी में लिखा है।", ["हिन्दी", "में", "लिखा", "है", "।"]),
+        ("مُحَمَّد قال: می\u200cخواهم", ["مُحَمَّد", "قال", ":", "می\u200cخواهم"]),
+        ("e\u0301te\u0301 ❤\ufe0f👍", ["e\u0301te\u0301", "❤\ufe0f", "👍"]),
+        (" \t\n\x00\u200b", []),
+    ],
+)
+def test_the_default_word_pattern(text, words):
+    assert [text[start:end] for start, end in word_offsets(DEFAULT_WORD_PATTERN, text)] == words
