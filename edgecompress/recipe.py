@@ -41,6 +41,7 @@ from typing import Any
 
 from edgecompress.binding import Context, bind, near
 from edgecompress.corpus import Corpus
+from edgecompress.encoder import e5_small
 from edgecompress.errors import RecipeError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.options import TaskFiles
@@ -230,7 +231,7 @@ def _distill_teacher(value: Any, where: str, draft: _Draft) -> Any:
         return value
     ref = _expand(value, draft.context)
     local = draft.folder / ref
-    if not local.is_dir() and "/" not in ref:
+    if not local.is_dir() and "/" not in ref and ref != e5_small.NAME:
         draft.context.problem(
             f"{where}: `teacher` names no earlier stage and no folder {ref!r}{near(ref, draft.names)}"
         )

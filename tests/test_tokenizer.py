@@ -111,7 +111,7 @@ def test_the_penalty_of_unknown_characters_stays() -> None:
 def test_bpe_keeps_a_merge_only_with_its_parts() -> None:
     vocab = {"<unk>": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "bc": 5, "abc": 6}
     merges = [("a", "b"), ("b", "c"), ("a", "bc"), ("ab", "c")]
-    old = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>"))  # noqa: S106
+    old = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>"))
     tokens = closure.layout(old)
     assert closure.ancestors(6, closure.parents(tokens), set()) == {1, 2, 3, 4, 5, 6}
     assert trim(old, closed(old, {6})).encode("abc").tokens == ["abc"]
@@ -125,7 +125,7 @@ def test_padding_truncation_and_processors_are_remapped(tokenizer: Tokenizer) ->
     last = tokenizer.get_vocab_size()
     tokenizer.add_tokens([AddedToken("ekg", normalized=True)])
     tokenizer.add_special_tokens(["<late>"])
-    tokenizer.enable_padding(pad_id=last + 1, pad_token="<late>", length=9)  # noqa: S106
+    tokenizer.enable_padding(pad_id=last + 1, pad_token="<late>", length=9)
     tokenizer.enable_truncation(9)
     inner = tokenizer.post_processor
     tokenizer.post_processor = processors.Sequence([inner, processors.ByteLevel()])
