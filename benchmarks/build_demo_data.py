@@ -33,9 +33,19 @@ TEXT = {
     ),
     "swh": ("text/swh_Latn/tico19", "text/swh_Latn/african-storybook"),
 }
-# The demo is short: every so many sentences of these splits, and those with a name or the rarest part of speech.
-EVERY = {("ner", "train"): 6, ("pos", "train"): 3, ("ner", "validation"): 2, ("pos", "validation"): 2}
-ALWAYS = {("ner", "train"): '"B-', ("pos", "train"): '"SYM"'}
+# The demo is short: every so many rows of these splits, and all with what is rare in them (a name, a tag, a label).
+EVERY = {
+    ("ner", "train"): 6,
+    ("ner", "validation"): 2,
+    ("pos", "train"): 3,
+    ("pos", "validation"): 2,
+    ("sentiment", "train"): 3,
+}
+ALWAYS = {
+    ("ner", "train"): ('"B-',),
+    ("pos", "train"): ('"SYM"',),
+    ("sentiment", "train"): ('"label": "negative"', '"label": "positive"'),
+}
 TRAIN_TEXTS = {"slk": (), "swh": ("sentiment", "topic")}
 
 
@@ -52,8 +62,8 @@ def main() -> None:
 
 def _some(rows: list[str], task: str, split: str) -> list[str]:
     every = EVERY.get((task, split), 1)
-    always = ALWAYS.get((task, split))
-    return [row for at, row in enumerate(rows) if at % every == 0 or (always and always in row)]
+    always = ALWAYS.get((task, split), ())
+    return [row for at, row in enumerate(rows) if at % every == 0 or any(mark in row for mark in always)]
 
 
 def _text(source: Path, language: str) -> Iterator[str]:
