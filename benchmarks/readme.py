@@ -37,12 +37,14 @@ def main() -> None:
 
 def _demo() -> str:
     path = RESULTS / "demo.json"
-    host = Host(**json.loads(path.read_text(encoding="utf-8"))["host"])
+    found = json.loads(path.read_text(encoding="utf-8"))
+    host, note = Host(**found["host"]), found.get("note", "")
     console = Console(file=io.StringIO(), record=True, width=80)
     for table in bench_table(read_results(path), host):
         console.print(table)
     lines = [line.rstrip() for line in console.export_text().splitlines()]
-    return "```text\n" + "\n".join(lines).strip("\n") + "\n```"
+    table = "```text\n" + "\n".join(lines).strip("\n") + "\n```"
+    return f"{table}\n\nThis table: {note}." if note else table
 
 
 def _structure() -> str:
