@@ -107,7 +107,7 @@ def test_the_history_is_kept(tmp_path: Path) -> None:
 def test_configuration_and_tokenizer_come_without_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert sources.load_config(str(folder)).hidden_size == 16
-    assert sources.load_tokenizer(str(folder)).mask_token == "[MASK]"  # noqa: S105
+    assert sources.load_tokenizer(str(folder)).mask_token == "[MASK]"
     assert "has no weights: none of model.safetensors, pytorch_model.bin" in problem(folder)
 
 

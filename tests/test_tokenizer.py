@@ -14,8 +14,10 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTok
 
 from edgecompress.corpus import Corpus, lines
 from edgecompress.encoder import bundle, closure
-from edgecompress.encoder.tokenizer import check_reload, order, trim, verify, wrap
-from edgecompress.encoder.vocabulary import Selection, count, select
+from edgecompress.encoder.counting import count
+from edgecompress.encoder.proof import verify
+from edgecompress.encoder.tokenizer import check_reload, order, trim, wrap
+from edgecompress.encoder.vocabulary import Rule, select
 from edgecompress.errors import CheckError, VocabularyError
 
 SHARED = Path(os.environ.get("EDGECOMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -111,7 +113,7 @@ def test_the_penalty_of_unknown_characters_stays() -> None:
 def test_bpe_keeps_a_merge_only_with_its_parts() -> None:
     vocab = {"<unk>": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "bc": 5, "abc": 6}
     merges = [("a", "b"), ("b", "c"), ("a", "bc"), ("ab", "c")]
-    old = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>"))  # noqa: S106
+    old = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>"))
     tokens = closure.layout(old)
     assert closure.ancestors(6, closure.parents(tokens), set()) == {1, 2, 3, 4, 5, 6}
     assert trim(old, closed(old, {6})).encode("abc").tokens == ["abc"]
@@ -125,7 +127,7 @@ def test_padding_truncation_and_processors_are_remapped(tokenizer: Tokenizer) ->
     last = tokenizer.get_vocab_size()
     tokenizer.add_tokens([AddedToken("ekg", normalized=True)])
     tokenizer.add_special_tokens(["<late>"])
-    tokenizer.enable_padding(pad_id=last + 1, pad_token="<late>", length=9)  # noqa: S106
+    tokenizer.enable_padding(pad_id=last + 1, pad_token="<late>", length=9)
     tokenizer.enable_truncation(9)
     inner = tokenizer.post_processor
     tokenizer.post_processor = processors.Sequence([inner, processors.ByteLevel()])
@@ -153,7 +155,7 @@ def test_another_kind_of_model_is_refused() -> None:
 
 def test_saved_and_reloaded_gives_the_same_ids(tokenizer: Tokenizer, tmp_path: Path) -> None:
     counts = count(tokenizer, SLOVAK)
-    kept = select(tokenizer, [(counts, 1.0)], Selection())
+    kept = select(tokenizer, [(counts, 1.0)], Rule())
     wrapped = wrap(trim(tokenizer, kept), like(tokenizer))
     config = BertConfig(
         vocab_size=len(kept),
@@ -213,7 +215,7 @@ def real(name: str) -> Path:
 def trimmed_on_slovak(old: Tokenizer, size: int | None) -> tuple[Tokenizer, np.ndarray, list[str]]:
     names = ("ud-snk-train", "commonvoice", "msdocs-human", "eforms")
     text = Corpus("slk", tuple(SHARED / "text" / "slk_Latn" / f"{name}.txt.gz" for name in names))
-    kept = select(old, [(count(old, lines(text)), 1.0)], Selection(size=size))
+    kept = select(old, [(count(old, lines(text)), 1.0)], Rule(size=size))
     held_out = (SHARED / "flores" / "slk_Latn" / "devtest.txt").read_text(encoding="utf-8").splitlines()
     return trim(old, kept), order(old, kept), held_out
 
