@@ -74,6 +74,9 @@ def main() -> None:
     except EdgecompressError as error:
         click.echo(f"edgecompress: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"edgecompress: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
+        sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

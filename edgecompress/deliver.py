@@ -12,7 +12,8 @@ from typing import Any
 from edgecompress.artifact import Artifact, open_artifact
 from edgecompress.errors import ArtifactError, InputError
 from edgecompress.files import write_json
-from edgecompress.pipeline import Result, code_digest, digest
+from edgecompress.keys import code_digest, digest
+from edgecompress.pipeline import Result
 from edgecompress.progress import report
 from edgecompress.recipe import Recipe
 from edgecompress.records import Host, Measurement

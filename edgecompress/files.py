@@ -60,6 +60,8 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         yield draft
         _swap(draft, target)
     except OSError as error:
+        if error.filename and not str(error.filename).startswith((str(draft), str(target))):
+            raise  # about a file that was read, not about this place
         raise output_error(target, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

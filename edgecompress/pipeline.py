@@ -7,29 +7,21 @@ checkpoint of the stage it was in; a result appears in one step, whole.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.errors import OutputError
-from edgecompress.files import new_folder, output_error, sha256
+from edgecompress.files import new_folder, output_error
+from edgecompress.keys import model_key, stage_key
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
-from edgecompress.stages.record import plain
-
-_CODE = ("encoder", "stages", "tasks", "training", "runtime/encoding.py", "corpus.py", "options.py", "words.py")
-_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -49,11 +41,13 @@ def run(recipe: Recipe, out: Path) -> dict[str, Result]:
     cannot be written or another run is using it, and whatever a stage raises.
     """
     results: dict[str, Result] = {}
-    with _only_run(out):
+    with exclusive(out):
         for number, node in enumerate(recipe.nodes):
             report("stages", number, len(recipe.nodes), node.name)
             results[node.name] = _stage(recipe, node, out, results)
         report("stages", len(recipe.nodes), len(recipe.nodes), "done")
+        if is_writer():  # all is done: what checkpoints are left belong to stages that were changed meanwhile
+            shutil.rmtree(out / ".work", ignore_errors=True)
     return results
 
 
@@ -106,44 +100,12 @@ def _is_done(folder: Path, key: str) -> bool:
 
 def _key(recipe: Recipe, node: Node, results: Mapping[str, Result]) -> str:
     """Return the content hash of everything that the result of ``node`` depends on."""
-    before = results[node.source].key if node.source in results else _teacher_key(recipe.teacher)
-    arguments = {name: plain(value) for name, value in node.arguments.items()}
-    teacher = node.arguments.get("teacher")
-    if teacher:
-        arguments["teacher"] = results[teacher].key if teacher in results else _teacher_key(str(teacher))
-    files = [sha256(path) for path in _files(list(node.arguments.values()))]
-    return digest([node.stage, arguments, files, before, code_digest(_CODE)])
 
+    def key_of(name: str) -> str:
+        return results[name].key if name in results else model_key(recipe.teacher if name == TEACHER else name)
 
-def digest(content: Any) -> str:
-    """Return the SHA-256 of plain JSON content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _files(value: Any) -> list[Path]:
-    """Return every file that an option names, however deep."""
-    if isinstance(value, Path):
-        return [value]
-    if isinstance(value, list | tuple):
-        return [path for item in value for path in _files(item)]
-    return [path for item in vars(value).values() for path in _files(item)] if hasattr(value, "__dict__") else []
-
-
-@cache
-def _teacher_key(ref: str) -> str:
-    folder = Path(ref)
-    if not folder.is_dir():
-        return ref  # a hub id, or a packaged teacher whose digest is checked when it is loaded
-    return digest({path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()})
-
-
-@cache
-def code_digest(parts: tuple[str, ...]) -> str:
-    """Return a hash of these files and folders of the package, and of the libraries that they call."""
-    root = Path(__file__).parent
-    files = [path for part in parts for path in ([root / part] if part.endswith(".py") else (root / part).glob("*.py"))]
-    libraries = {name: version(name) for name in _LIBRARIES}
-    return digest([libraries, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
+    teacher = str(node.arguments.get("teacher") or "")
+    return stage_key(node.stage, node.arguments, key_of(node.source), key_of(teacher) if teacher else "")
 
 
 def is_writer() -> bool:
@@ -158,8 +120,11 @@ def _wait_after(bundle: Bundle, folder: Path, key: str) -> None:  # noqa: ARG001
 
 
 @contextmanager
-def _only_run(out: Path) -> Iterator[None]:
-    """Hold ``out`` for this run alone, and sweep away what a killed one left half-written."""
+def exclusive(out: Path) -> Iterator[None]:
+    """Hold ``out`` for this process alone, and sweep away what a killed one left half-written.
+
+    A process that holds it already may enter again. Raises OutputError when another one holds it.
+    """
     from filelock import FileLock, Timeout
 
     if not is_writer():
@@ -167,7 +132,7 @@ def _only_run(out: Path) -> Iterator[None]:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
+        lock = FileLock(out / ".lock", is_singleton=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise OutputError(f"{out} is in use by another run: wait for it, or choose another -o") from error

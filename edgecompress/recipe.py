@@ -41,6 +41,7 @@ from typing import Any
 
 from edgecompress.binding import Context, bind, near
 from edgecompress.corpus import Corpus, dataset_parts
+from edgecompress.encoder import e5_small
 from edgecompress.errors import CorpusError, RecipeError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.options import TaskFiles
@@ -244,7 +245,7 @@ def _distill_teacher(value: Any, where: str, draft: _Draft) -> Any:
         return value
     ref = _expand(value, draft.context)
     local = draft.folder / ref
-    if not local.is_dir() and "/" not in ref:
+    if not local.is_dir() and "/" not in ref and ref != e5_small.NAME:
         draft.context.problem(
             f"{where}: `teacher` names no earlier stage and no folder {ref!r}{near(ref, draft.names)}"
         )

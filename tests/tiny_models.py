@@ -128,3 +128,17 @@ def task_files(folder: Path, kind: str = "topic", count: int = 24) -> TaskFiles:
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         splits[split] = (path,)
     return TaskFiles(kind, **splits)
+
+
+RECIPE = """
+teacher = "SOURCE/model"
+[corpora.slk]
+files = ["SOURCE/slk.txt"]
+[[stages]]
+stage = "trim"
+corpora = ["slk"]
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())

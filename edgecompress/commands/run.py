@@ -85,7 +85,7 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
     from edgecompress.bench.host import host
     from edgecompress.report.terminal import bench_table
 
-    with progress(console):
+    with progress(console), pipeline.exclusive(output):
         results = pipeline.run(recipe, output)
         if not pipeline.is_writer():
             return

@@ -186,18 +186,21 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
     require("torch", "transformers", "datasets", "accelerate", extra="compress")
     from edgecompress.encoder import sources
     from edgecompress.encoder.bundle import save
+    from edgecompress.keys import model_key, stage_key
     from edgecompress.training.trainer import checkpoints_in
 
     console, began = Console(), time.monotonic()
-    work = output.parent / f".{output.name}.work"
+    teacher = str(arguments.get("teacher") or "")
+    key = stage_key(name, arguments, model_key(model), model_key(teacher) if teacher else "")
+    work = output.parent / f".{output.name}.work" / key[:16]  # a stopped command goes on only if it is the same one
     stage: Callable[..., Any] = STAGES[name].run
     with progress(console), new_folder(output) as draft, checkpoints_in(work):
         before = sources.load(model)
         after = stage(before, **arguments)
         seconds = round(time.monotonic() - began, 1)
-        last = dataclasses.replace(after.history[-1], seconds=seconds)
+        last = dataclasses.replace(after.history[-1], seconds=seconds, key=key)
         save(dataclasses.replace(after, history=(*after.history[:-1], last)), draft)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work.parent, ignore_errors=True)
     share = 100 * (1 - after.parameters / before.parameters)
     console.print(
         f"{output}: {before.parameters:,} → {after.parameters:,} parameters ({share:.1f} % fewer) in {seconds:.0f} s",

@@ -46,6 +46,7 @@ def save(bundle: Bundle, folder: Path) -> None:
     Raises OutputError when the place cannot be written, CheckError when the saved tokenizer, read back by tokenizers
     and by transformers, gives other ids.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     need_space(folder, 4 * bundle.parameters + _BYTES_A_TOKEN * len(bundle.tokenizer))
     try:
         bundle.model.save_pretrained(folder)

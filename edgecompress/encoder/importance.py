@@ -89,7 +89,8 @@ def _inputs(batch: Batch) -> Batch:
 def _mlm_loss(model: PreTrainedModel, batch: Batch, generator: torch.Generator) -> Tensor:  # noqa: ARG001
     states = encoder_of(model)(**_inputs(batch)).last_hidden_state
     chosen = batch["labels"] != IGNORED
-    return torch.nn.functional.cross_entropy(mlm_logits(model, states[chosen]), batch["labels"][chosen])
+    logits, labels = mlm_logits(model, states[chosen]), batch["labels"][chosen]
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
 
 
 def _output_projection(model: PreTrainedModel, batch: Batch, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from edgecompress.encoder.arch import architecture, size
 from edgecompress.encoder.heads import encoder_of, mlm_logits
 from edgecompress.encoder.importance import IGNORED
 from edgecompress.options import Objective
-from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss
+from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss, token_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -82,7 +82,7 @@ class Distiller(nn.Module):
     def _tokens(self, mine: Tensor, theirs: Tensor, labels: Tensor) -> Tensor:
         goal, scored = self.objective, labels != IGNORED
         logits = mlm_logits(self.student, mine[scored])
-        loss = goal.mlm * nn.functional.cross_entropy(logits, labels[scored])
+        loss = goal.mlm * token_loss(logits, labels[scored])
         if goal.logits:
             with torch.no_grad():
                 target = mlm_logits(self._teacher[0], theirs[scored])

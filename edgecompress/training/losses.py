@@ -8,12 +8,19 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own documentation uses
 
 
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits (positions, vocab) and labels (positions,); 0 where there are none."""
+    return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
+
+
 def logits_loss(student: Tensor, teacher: Tensor, kind: Literal["mse", "kl"], temperature: float) -> Tensor:
     """Return the distance between two logit matrices (positions, vocab).
 
     "mse": mean squared error. "kl": KL(teacher ‖ student) at ``temperature``, times its square so that gradients keep
     their size (Hinton et al. 2015), averaged over positions.
     """
+    if not len(student):
+        return student.sum()  # nothing was masked: no loss, and no NaN
     if kind == "mse":
         return F.mse_loss(student, teacher)
     return F.kl_div(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from edgecompress.encoder.heads import encoder_of, mlm_logits
 from edgecompress.encoder.importance import IGNORED
+from edgecompress.training.losses import token_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,4 +25,4 @@ class MaskedLM(nn.Module):
         """Return {"loss": cross-entropy} over the labelled positions of ids, mask and labels, each (batch, length)."""
         states = encoder_of(self.model)(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         scored = labels != IGNORED
-        return {"loss": nn.functional.cross_entropy(mlm_logits(self.model, states[scored]), labels[scored])}
+        return {"loss": token_loss(mlm_logits(self.model, states[scored]), labels[scored])}

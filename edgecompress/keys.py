@@ -1,0 +1,58 @@
+"""Content hashes: what a result depends on, so that equal work is recognised and stale results are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgecompress.files import sha256
+from edgecompress.stages.record import plain
+
+_CODE = ("encoder", "stages", "tasks", "training", "runtime/encoding.py", "corpus.py", "options.py", "words.py")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of plain JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def stage_key(stage: str, arguments: Mapping[str, Any], before: str, teacher: str = "") -> str:
+    """Return the key of ``stage`` with these arguments: options, content of every file they name, code, libraries.
+
+    ``before`` is the key of the model that it works on, ``teacher`` that of the one it learns from.
+    """
+    options = {name: plain(value) for name, value in arguments.items() if name != "teacher"}
+    files = [sha256(path) for path in _files(list(arguments.values()))]
+    return digest([stage, options, files, before, teacher, code_digest(_CODE)])
+
+
+def model_key(ref: str) -> str:
+    """Return the key of a model that is not a result of ours: the content of a folder, or the name of a source."""
+    folder = Path(ref)
+    if not folder.is_dir():
+        return ref  # a hub id, or a packaged teacher whose digest is checked when it is loaded
+    return digest({path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+@cache
+def code_digest(parts: tuple[str, ...]) -> str:
+    """Return a hash of these files and folders of the package, and of the libraries that they call."""
+    root = Path(__file__).parent
+    files = [path for part in parts for path in ([root / part] if part.endswith(".py") else (root / part).glob("*.py"))]
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return digest([libraries, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
+
+
+def _files(value: Any) -> list[Path]:
+    """Return every file that an option names, however deep."""
+    if isinstance(value, Path):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [path for item in value for path in _files(item)]
+    return [path for item in vars(value).values() for path in _files(item)] if hasattr(value, "__dict__") else []

@@ -1,0 +1,177 @@
+"""The command line: help without torch, one line an error, exit codes, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from tiny_models import RECIPE, model, names
+
+from edgecompress import cli
+from edgecompress.artifact import open_artifact
+from edgecompress.encoder import sources
+from edgecompress.training import trainer
+
+COMMANDS = list(cli._COMMANDS)
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help(run, command, flag):
+    code, out, err = run(*([command] if command else []), flag)
+    assert (code, err) == (0, "")
+    assert "Usage: " in out
+    if command is None:
+        assert all(name in out for name in COMMANDS)
+
+
+def test_every_stage_has_a_command_with_its_options(run):
+    _, out, _ = run("distill", "-h")
+    for option in ("--corpus", "--layers", "--select", "--mlm", "--relation-heads", "--steps", "--learning-rate"):
+        assert option in out
+
+
+def test_help_does_not_wait_for_torch():
+    script = """
+        import sys
+        from edgecompress import cli
+        for command in [[], *[[name] for name in cli._COMMANDS]]:
+            sys.argv = ["edgecompress", *command, "--help"]
+            cli.main()
+        loaded = {"torch", "transformers", "datasets", "onnx", "onnxruntime"} & set(sys.modules)
+        assert not loaded, loaded
+    """
+    code = textwrap.dedent(script)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("edgecompress, version 0")
+
+
+def test_a_stage_writes_a_model_folder(run, source, tmp_path):
+    words = (
+        "trim",
+        source / "model",
+        "-o",
+        tmp_path / "out",
+        "--corpus",
+        f"slk={source / 'slk.txt'}",
+        "--min-count",
+        2,
+    )
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "parameters (" in out
+    made = sources.load(str(tmp_path / "out"))
+    assert made.history[-1].options["min_count"] == 2
+    assert names(tmp_path) == ["out"]
+    code, _, err = run(*words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "exists and is not empty: choose another -o" in err
+
+
+def test_training_options_reach_the_stage(run, source, tmp_path):
+    more = (
+        "--layers",
+        2,
+        "--steps",
+        2,
+        "--batch-size",
+        4,
+        "--max-length",
+        16,
+        "--relation-heads",
+        4,
+        "--precision",
+        "fp32",
+    )
+    code, _, err = run("distill", source / "model", "-o", tmp_path / "out", "--corpus", source / "slk.txt", *more)
+    assert (code, err) == (0, "")
+    step = sources.load(str(tmp_path / "out")).history[-1]
+    assert step.options["training"]["steps"] == 2
+    assert step.options["objective"]["relation_heads"] == 4
+    assert names(tmp_path) == ["out"]
+
+
+def test_from_model_to_predictions(run, source, tmp_path):
+    splits = ("--train", source / "topic-train.jsonl", "--validation", source / "topic-validation.jsonl")
+    tuned, fp32, int8 = (tmp_path / name for name in ("tuned", "fp32", "int8"))
+    assert run("finetune", source / "model", "-o", tuned, "--task", "topic", *splits, "--epochs", 1)[0] == 0
+    code, out, err = run("export", tuned, "-o", fp32, "--text", source / "slk.txt")
+    assert (code, err) == (0, "")
+    assert "differs from torch by" in out
+    code, out, err = run("quantize", fp32, "-o", int8, "--text", source / "slk.txt", "--min-agreement", 0)
+    assert (code, err) == (0, "")
+    assert "of decisions unchanged" in out
+    code, out, err = run("predict", int8, "Dnes ráno pršalo.", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["label"] in {"sk", "sw"}
+    code, out, err = run("quantize", int8, "-o", tmp_path / "again")
+    assert (code, err.count("\n")) == (2, 1)
+    code, out, err = run("quantize", fp32, "-o", tmp_path / "no", "--text", source / "slk.txt", "--min-agreement", 1.01)
+    assert (code, err.count("\n")) == (1, 1)
+    assert names(tmp_path) == ["fp32", "int8", "tuned"]
+
+
+def test_long_texts_are_cut_and_counted(run, source):
+    text = "good " * 50
+    artifact = open_artifact(source / "artifact")
+    code, out, err = run("predict", artifact.folder, text, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["truncated"] == 50 + 2 - artifact.max_length
+    _, out, _ = run("predict", artifact.folder, text)
+    assert "36 tokens" in " ".join(out.split())
+
+
+def test_texts_come_from_standard_input_too(run, source):
+    import io
+
+    code, out, _ = run("predict", source / "artifact", "--json", stdin=io.StringIO("good\nbad\n"))
+    assert code == 0
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["positive", "negative"]
+    code, out, err = run("predict", source / "artifact", stdin=io.TextIOWrapper(io.BytesIO(b"\xe8\n"), "utf-8"))
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(run, source, tmp_path):
+    (tmp_path / "r.toml").write_text(RECIPE.replace("SOURCE", str(source)))
+    code, out, err = run("run", tmp_path / "r.toml", "--dry-run")
+    assert (code, err) == (0, "")
+    assert f"{model('bert').num_parameters():,}" in out
+    code, out, err = run("run", tmp_path / "r.toml", "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert "1 stages in" in out
+    assert names(tmp_path / "out") == [".lock", ".work", "stages"] or names(tmp_path / "out") == [".lock", "stages"]
+
+
+def test_a_stopped_stage_goes_on_only_with_the_same_options(run, source, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "0")
+    options = ["--steps", "6", "--batch-size", "4", "--max-length", "16", "--precision", "fp32"]
+
+    def adapt(name, rate, stop=None):
+        real = trainer.report
+
+        def report(task, done, *more):
+            if done == stop:
+                raise KeyboardInterrupt
+            real(task, done, *more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer, "report", report)
+            words = ["adapt", source / "model", "-o", tmp_path / name, "--corpus", source / "slk.txt"]
+            code = run(*words, *options, "--learning-rate", rate)[0]
+        return code or (tmp_path / name / "model.safetensors").read_bytes()
+
+    assert adapt("stopped", 1e-4, stop=5) == 130
+    assert adapt("other", 1e-2, stop=5) == 130
+    fresh = adapt("fresh", 1e-4)
+    assert adapt("stopped", 1e-4) == fresh  # goes on
+    assert adapt("other", 1e-4) == fresh  # does not go on from another learning rate's checkpoint
+    assert not list(tmp_path.glob(".*.work"))

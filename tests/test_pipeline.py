@@ -1,0 +1,184 @@
+"""What is done is not done again; what a stopped run left is swept or continued."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny_models import SLOVAK, bundle, corpus, task_files
+
+from edgecompress import deliver, pipeline
+from edgecompress.encoder import sources
+from edgecompress.encoder.bundle import save
+from edgecompress.errors import InputError, OutputError
+from edgecompress.pipeline import run
+from edgecompress.recipe import parse
+
+STAGES = [
+    {"stage": "trim", "corpora": ["slk"]},
+    {
+        "stage": "distill",
+        "corpora": ["slk"],
+        "teacher": "trim",
+        "layers": 2,
+        "objective": {"relation_heads": 4},
+        "training": {"steps": 2, "batch_size": 4, "max_length": 16, "precision": "fp32"},
+    },
+    {"stage": "prune", "corpora": ["more"], "ffn": 30, "tokens": 256},
+    {"stage": "finetune", "name": "student", "tasks": ["topic"], "training": {"epochs": 1, "precision": "fp32"}},
+]
+NAMES = ["trim", "distill", "prune", "student-topic"]
+
+
+@pytest.fixture
+def home(tmp_path):
+    save(bundle("bert"), tmp_path / "teacher-model")
+    corpus(tmp_path)
+    corpus(tmp_path, "more", repeat=6)
+    task_files(tmp_path, "topic", 12)
+    return tmp_path
+
+
+def recipe(home, stages=STAGES, **more):
+    splits = {split: [f"topic-{split}.jsonl"] for split in ("train", "validation", "test")}
+    files = {name: {"files": [f"{name}.txt"]} for name in ("slk", "more")}
+    raw = {"teacher": "teacher-model", "corpora": files, "tasks": {"topic": splits}, "stages": stages, **more}
+    return parse(raw, home, "recipe")
+
+
+def changed(number, **options):
+    return [{**stage, **(options if at == number else {})} for at, stage in enumerate(STAGES)]
+
+
+def reused(results):
+    return [name for name, result in results.items() if result.reused]
+
+
+def weights(home):
+    return {path.parent.name: path.read_bytes() for path in (home / "out/stages").glob("*/model.safetensors")}
+
+
+def test_a_second_run_does_nothing_and_a_change_only_what_follows(home):
+    first = run(recipe(home), home / "out")
+    assert list(first) == NAMES
+    assert not reused(first)
+    before = weights(home)
+    again = run(recipe(home), home / "out")
+    assert reused(again) == NAMES
+    assert [result.key for result in again.values()] == [result.key for result in first.values()]
+    assert not list((home / "out/.work").glob("*"))
+    for name, result in first.items():
+        made = sources.load(str(result.folder))
+        assert made.history[-1].key == result.key
+        assert len(made.history) == NAMES.index(name) + 1
+        assert str(home) not in (result.folder / "edgecompress.json").read_text()
+    assert reused(run(recipe(home, changed(2, ffn=29)), home / "out")) == NAMES[:2]
+    assert reused(run(recipe(home, changed(2, ffn=29)[:3]), home / "out")) == NAMES[:3]
+    assert not reused(run(recipe(home, changed(0, min_count=2)), home / "out"))
+    run(recipe(home), home / "out")
+    assert weights(home) == before  # the same recipe gives the same bytes
+
+
+def test_a_changed_file_reruns_what_reads_it(home):
+    run(recipe(home), home / "out")
+    corpus(home, "more", lines=SLOVAK[:-1], repeat=6)
+    assert reused(run(recipe(home), home / "out")) == NAMES[:2]
+    task_files(home, "topic", 11)
+    assert reused(run(recipe(home), home / "out")) == NAMES[:3]
+    corpus(home, lines=SLOVAK[:-1])
+    assert not reused(run(recipe(home), home / "out"))
+
+
+def test_a_changed_teacher_reruns_everything(home):
+    run(recipe(home, STAGES[:1]), home / "out")
+    save(bundle("bert", seed=1), home / "teacher-model")
+    assert not reused(run(recipe(home, STAGES[:1]), home / "out"))
+
+
+def test_a_damaged_result_is_told_or_made_again(home):
+    folder = run(recipe(home, STAGES[:1]), home / "out")["trim"].folder
+    (folder / "edgecompress.json").unlink()
+    assert not reused(run(recipe(home, STAGES[:1]), home / "out"))
+
+
+def test_leftovers_of_a_killed_run_are_swept(home):
+    out = home / "out"
+    for left in ("stages/.trim.1234abcd.part", "stages/.trim.1234abcd.old", "artifacts/.x.1234abcd.part"):
+        (out / left).mkdir(parents=True)
+        (out / left / "model.safetensors").write_bytes(b"half")
+    run(recipe(home, STAGES[:1]), out)
+    assert not [*out.rglob("*.part"), *out.rglob("*.old")]
+    assert [path.name for path in (out / "stages").iterdir()] == ["trim"]
+
+
+def test_a_stage_that_fails_leaves_nothing(home, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "save", full)
+    with pytest.raises(OutputError, match="the disk is full: free some space"):
+        run(recipe(home, STAGES[:1]), home / "out")
+    assert not list((home / "out/stages").iterdir())
+    monkeypatch.undo()
+    assert list(run(recipe(home, STAGES[:1]), home / "out")) == ["trim"]
+
+
+HOLD = """
+import sys
+from filelock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+input()
+"""
+
+
+def test_two_runs_cannot_share_an_output(home):
+    (home / "out").mkdir()
+    command = [sys.executable, "-c", HOLD, str(home / "out" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="is in use by another run"):
+            run(recipe(home, STAGES[:1]), home / "out")
+        other.communicate("\n")
+    with pipeline.exclusive(home / "out"):  # one process may enter twice: a run, and the delivery around it
+        assert list(run(recipe(home, STAGES[:1]), home / "out")) == ["trim"]
+
+
+def test_an_output_below_a_file_is_told(home):
+    with pytest.raises(OutputError, match="is a file, not a folder"):
+        run(recipe(home, STAGES[:1]), home / "slk.txt" / "out")
+
+
+def test_artifacts_are_delivered_measured_and_reused(home):
+    ends = {"export": {"stages": ["student"], "schemes": []}, "bench": {"students": ["student"]}}
+    whole = recipe(home, **ends)
+    results = run(whole, home / "out")
+    made = deliver.artifacts(whole, results, home / "out")
+    assert list(made) == ["student fp32"]
+    artifact = made["student fp32"]["topic"]
+    stamp = artifact.model_path.stat().st_mtime_ns
+    assert [step.stage for step in artifact.history] == ["trim", "distill", "prune", "finetune", "export"]
+    assert deliver.artifacts(whole, results, home / "out") == made
+    assert artifact.model_path.stat().st_mtime_ns == stamp
+    artifact.model_path.write_bytes(b"damaged")
+    again = deliver.artifacts(whole, results, home / "out")["student fp32"]["topic"]
+    assert again.model_path.stat().st_size > 1000
+    assert list(deliver.tests_of(whole)) == ["topic"]
+    with pytest.raises(InputError, match="no subject is made for ner"):
+        deliver.bench(made, {"ner": ()})
+
+
+def test_measurements_are_written_and_read_back(tmp_path):
+    from edgecompress.records import Host, Measurement
+
+    figures = [Measurement("a", "ner", "span_f1", 1.5, "%", {"threads": 1})]
+    machine = Host("cpu", 2, ("avx2",), 1.0, "Linux", "3.11", {"torch": "2"})
+    deliver.write_results(tmp_path / "r.json", figures, machine, recipe="x")
+    assert deliver.read_results(tmp_path / "r.json") == figures
+    assert json.loads((tmp_path / "r.json").read_text())["recipe"] == "x"
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no measurements"):
+        deliver.read_results(tmp_path / "r.json")

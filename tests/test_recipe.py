@@ -1,0 +1,267 @@
+"""Recipes: every mistake is told at once, and the plan counts what the stages will really build."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from tiny_models import FAMILIES, bundle, corpus, task_files
+
+from edgecompress.encoder.bundle import save
+from edgecompress.errors import RecipeError, TaskDataError
+from edgecompress.pipeline import run
+from edgecompress.plan import plan
+from edgecompress.recipe import read
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a teacher of each family, a corpus and two tasks."""
+    folder = tmp_path_factory.mktemp("home")
+    for family in FAMILIES:
+        save(bundle(family), folder / family)
+    corpus(folder)
+    task_files(folder, "topic", 8)
+    task_files(folder, "ner", 8)
+    return folder
+
+
+HEAD = """
+teacher = "bert"
+[corpora.slk]
+files = ["slk.txt"]
+[tasks.topic]
+train = ["topic-train.jsonl"]
+validation = ["topic-validation.jsonl"]
+[tasks.names]
+kind = "ner"
+train = ["ner-train.jsonl"]
+validation = ["ner-validation.jsonl"]
+"""
+
+
+def written(home, text, name="recipe"):
+    path = home / f"{name}.toml"
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def refused(path):
+    with pytest.raises(RecipeError) as caught:
+        plan(read(path))
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def stage(line):
+    return f"{HEAD}\n[[stages]]\n" + line.replace("; ", "\n")
+
+
+ENDS = """
+[[stages]]
+stage = "adapt"
+corpora = ["slk"]
+[[stages]]
+stage = "finetune"
+name = "student"
+tasks = ["topic", "names"]
+[[stages]]
+stage = "finetune"
+name = "big"
+from = "teacher"
+tasks = ["topic"]
+[export]
+stages = ["student"]
+schemes = ["dynamic-int8"]
+[bench]
+teacher = "big"
+students = ["student"]
+"""
+
+
+def test_names_sources_and_tasks_are_resolved(home):
+    recipe = read(written(home, HEAD + ENDS))
+    assert [(node.name, node.source) for node in recipe.nodes] == [
+        ("adapt", "teacher"),
+        ("student-topic", "adapt"),
+        ("student-names", "adapt"),
+        ("big-topic", "teacher"),
+    ]
+    assert recipe.teacher == str(home / "bert")
+    assert list(recipe.group("student")) == ["topic", "names"]
+    assert recipe.nodes[2].arguments["task"].train == (home / "ner-train.jsonl",)
+    assert (recipe.exports, recipe.schemes, recipe.bench_teacher, recipe.students) == (
+        ("student",),
+        ("dynamic-int8",),
+        "big",
+        ("student",),
+    )
+
+
+MOVABLE = """
+teacher = "${TINY_TEACHER:-bert}"
+data = "${TINY_DATA:-.}"
+[corpora.slk]
+files = ["FILE"]
+[[stages]]
+stage = "trim"
+corpora = ["slk"]
+"""
+
+
+def test_variables_are_expanded(home, monkeypatch, tmp_path):
+    corpus(tmp_path, "moved", repeat=1)
+    text = MOVABLE
+    assert read(written(home, text.replace("FILE", "slk.txt"))).teacher == str(home / "bert")
+    monkeypatch.setenv("TINY_TEACHER", "roberta")
+    monkeypatch.setenv("TINY_DATA", str(tmp_path))
+    recipe = read(written(home, text.replace("FILE", "${TINY_NAME:-moved}.txt")))
+    assert recipe.teacher == str(home / "roberta")
+    assert recipe.corpora["slk"].files == (tmp_path / "moved.txt",)
+    assert "the environment variable TINY_NONE is not set" in refused(
+        written(home, text.replace("FILE", "${TINY_NONE}"))
+    )
+
+
+MISTAKES = [
+    ('stage="prunes"', "no stage 'prunes'; did you mean 'prune'?"),
+    ('stage="prune"; corpora=["slk"]; widht=3', "stage 1 (prune): no option 'widht'"),
+    ('stage="trim"; corpora=["slk"]; from="adpat"', "`from` names no earlier stage 'adpat'"),
+    ('stage="trim"; corpora=["slk"]; name="a b"', "the name 'a b' is taken or not made of"),
+    ('stage="trim"; corpora=["slk"]; name="teacher"', "the name 'teacher' is taken"),
+    ('stage="finetune"; tasks=["topic", "topic"]', "the name 'finetune-topic' is taken"),
+    ('stage="finetune"; tasks=["topics"]', "no task 'topics'; did you mean 'topic'?"),
+    ('stage="finetune"', "option 'task' is missing"),
+    ('stage="distill"; corpora=["slk"]; teacher="techer"', "'techer'"),
+    ('stage="trim"; corpora=["slk"]; size=9999', "stage 'trim': size 9999 is above the 360"),
+    ('stage="trim"; corpora=["slk"]; size=0', "stage 'trim': vocab cannot be 0"),
+    ('stage="prune"; corpora=["slk"]; ffn=41', "stage 'prune': ffn 41 is above the 40"),
+    ('stage="prune"; corpora=["slk"]; heads=5', "heads 5 is above the 4"),
+    ('stage="truncate"; corpora=["slk"]; hidden=25', "hidden 25 is above the 24"),
+    ('stage="truncate"; corpora=["slk"]; hidden=14', "hidden size 14 is not divisible by 4 heads: use 12 or 16"),
+    ('stage="distill"; corpora=["slk"]; layers=4', "layers 4 is above the 3"),
+    ('stage="trim"; corpora=["slk"]\n[export]; stages=["trim"]', "no finetune stage 'trim'"),
+    ('stage="trim"; corpora=["slk"]\n[export]; schemes=["int4"]', "no scheme 'int4'; choose from dynamic-int8"),
+    ('stage="trim"; corpora=["slk"]\n[export]; schemes=[4]', "4"),
+    ('stage="trim"; corpora=["slk"]\n[export]; stages="trim"', "export"),
+    ('stage="trim"; corpora=["slk"]\n[bench]; students=[1]', "1"),
+    ('stage="trim"; corpora=["slk"]\n[bench]; student=["x"]', "bench: no option 'student'; did you mean 'students'?"),
+    ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=["none.txt"]', "corpora.x.files: no file"),
+    ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=[]', "corpora.x.files: [] is not a list of file names"),
+    ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=["slk.txt"]; weight=0', "weight 0 is not a number above 0"),
+    ('stage="trim"; corpora=["slk"]\n[tasks.parse]; train=["slk.txt"]', "no task kind 'parse'"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), MISTAKES)
+def test_a_mistake_is_told_before_any_work(home, line, message):
+    assert message in refused(written(home, stage(line)))
+
+
+@pytest.mark.parametrize(("given", "expected"), [("trim", "trim"), ("roberta", "HOME/roberta"), ("a/b", "a/b")])
+def test_a_stages_teacher_is_a_stage_a_folder_or_a_hub_id(home, given, expected):
+    stages = (
+        f'[[stages]]\nstage="trim"\ncorpora=["slk"]\n[[stages]]\nstage="distill"\ncorpora=["slk"]\nteacher="{given}"\n'
+    )
+    node = read(written(home, HEAD + stages)).nodes[1]
+    assert node.arguments["teacher"] == expected.replace("HOME", str(home))
+
+
+def test_mistakes_of_the_whole_file_come_together(home):
+    said = refused(
+        written(home, 'techer = "bert"\n[[stages]]\nstage = "trimm"\n[[stages]]\nstage = "prune"\nfnn = 3\n')
+    )
+    parts = (
+        "no key 'techer'; did you mean 'teacher'?",
+        "'teacher' is missing",
+        "'trimm'",
+        "'fnn'",
+        "'corpora' is missing",
+    )
+    assert all(part in said for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = ", "is not valid TOML"),
+        (b"\xff", "is not valid TOML"),
+        (b'teacher="bert"\nstages=3', "'stages' must be a list of tables"),
+        (b'teacher="bert"\nstages=[3]', "'stages' must be a list of tables"),
+        (b'teacher="bert"\ncorpora=3\n[[stages]]\nstage="adapt"', "'corpora' must hold tables"),
+        (b'export=3\nteacher="bert"\n[[stages]]\nstage="adapt"', "'export' must be a table"),
+        (b"", "key 'teacher' is missing; key 'stages' is missing"),
+    ],
+)
+def test_files_that_are_no_recipe(home, content, message):
+    path = home / "bad.toml"
+    path.write_bytes(content)
+    assert message in refused(path)
+
+
+def test_a_missing_recipe_is_told(tmp_path):
+    assert "No such file" in refused(tmp_path / "none.toml")
+
+
+def test_labels_are_read_before_any_work(home, tmp_path):
+    (tmp_path / "v.jsonl").write_text('{"text": "x", "label": "other"}\n')
+    text = (
+        HEAD.replace("topic-validation.jsonl", str(tmp_path / "v.jsonl"))
+        + '[[stages]]\nstage="finetune"\ntasks=["topic"]\n'
+    )
+    with pytest.raises(TaskDataError, match="training lacks: 'other'"):
+        plan(read(written(home, text)))
+
+
+EVERYTHING = """
+[[stages]]
+stage = "adapt"
+corpora = ["slk"]
+training = {steps = 1, max_length = 16}
+[[stages]]
+stage = "distill"
+corpora = ["slk"]
+layers = 2
+objective = {relation_heads = 4}
+training = {steps = 0}
+[[stages]]
+stage = "prune"
+corpora = ["slk"]
+ffn = 30
+heads = 2
+tokens = 256
+[[stages]]
+stage = "truncate"
+corpora = ["slk"]
+hidden = 16
+tokens = 256
+name = "narrow"
+method = "first-k"
+attention = "first-k"
+[[stages]]
+stage = "trim"
+corpora = ["slk"]
+SIZE
+[[stages]]
+stage = "finetune"
+name = "student"
+tasks = ["topic", "names"]
+training = {epochs = 1, max_length = 32}
+"""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_plan_counts_what_is_built(home, tmp_path, family):
+    size = {"roberta": 360, "xlm-roberta": 225}.get(family, 240)
+    text = HEAD.replace('"bert"', f'"{family}"') + EVERYTHING.replace("SIZE", f"size = {size}")
+    recipe = read(written(home, text, family))
+    rows = {row.name: row for row in plan(recipe)}
+    assert rows["teacher"].parameters == bundle(family).parameters
+    assert not rows["narrow"].at_most
+    assert rows["trim"].at_most
+    from edgecompress.encoder import sources
+
+    for name, result in run(recipe, tmp_path).items():
+        made = sources.load(str(result.folder))
+        assert made.history[-1].parameters == made.parameters == rows[name].parameters, name

@@ -1,0 +1,179 @@
+"""Training is repeatable, and a stopped run goes on as if it had not been stopped: the weights are the same bits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from tiny_models import QUICK, bundle, corpus, same_weights, task_files
+
+from edgecompress.errors import InputError
+from edgecompress.options import Objective, Training
+from edgecompress.progress import listening
+from edgecompress.stages.adapt import adapt
+from edgecompress.stages.distill import distill
+from edgecompress.stages.finetune import finetune
+from edgecompress.training import trainer
+from edgecompress.training.trainer import checkpoints_in, fit
+
+OBJECTIVE = Objective(mlm=0.5, logits=0.5, relation_heads=4)
+
+
+class Stopped(Exception):  # noqa: N818 - it stands for a power cut, not for an error
+    pass
+
+
+def stop_at(task, step, event):
+    if event.task.startswith(task) and event.done == step:
+        raise Stopped
+
+
+def in_pieces(work, run, task, steps):
+    """Run until it is stopped at each of ``steps``, then to the end, with a checkpoint after every step."""
+    with checkpoints_in(work):
+        for step in steps:
+            with pytest.raises(Stopped), listening(partial(stop_at, task, step)):
+                run()
+            assert list(work.glob("checkpoint-*")), step
+        return run()
+
+
+@pytest.fixture(autouse=True)
+def _a_checkpoint_after_every_step(monkeypatch):
+    monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "0")
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_distillation_is_repeatable_and_goes_on_where_it_stopped(tmp_path, family):
+    made, text = bundle(family), corpus(tmp_path)
+    training = replace(QUICK, steps=7)
+    run = partial(distill, made, corpora=(text,), layers=2, objective=OBJECTIVE, training=training)
+    whole = run()
+    assert same_weights(whole.model, run().model)
+    other = distill(made, corpora=(text,), layers=2, objective=OBJECTIVE, training=replace(training, seed=1))
+    assert not same_weights(whole.model, other.model)
+    pieces = in_pieces(tmp_path / "work", run, "distill", (3, 5))
+    assert same_weights(whole.model, pieces.model)
+    assert whole.history[-1].details["steps"] == pieces.history[-1].details["steps"] == 7
+
+
+def test_training_goes_on_within_a_later_epoch(tmp_path):
+    made, text = bundle("xlm-roberta"), corpus(tmp_path, repeat=1)
+    run = partial(adapt, made, corpora=(text,), training=replace(QUICK, steps=0, epochs=2.0))
+    whole = run()
+    steps = whole.history[-1].details["steps"]
+    pieces = in_pieces(tmp_path / "work", run, "adapt", (2, steps // 2 + 1, steps - 1))
+    assert same_weights(whole.model, pieces.model)
+
+
+@pytest.mark.parametrize("kind", ["topic", "ner"])
+def test_fine_tuning_goes_on_and_keeps_the_best_epoch(tmp_path, kind):
+    made, files = bundle("bert", "none"), task_files(tmp_path, kind, 16)
+    training = Training(epochs=3, batch_size=4, learning_rate=2e-3, precision="fp32")
+    run = partial(finetune, made, task=files, training=training)
+    whole = run()
+    pieces = in_pieces(tmp_path / "work", run, "finetune", (2, 9))
+    assert same_weights(whole.model, pieces.model)
+    assert whole.history[-1].details == pieces.history[-1].details
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(tmp_path, monkeypatch):
+    """The first epoch scores best here, so the result is that of one epoch's steps at the same schedule."""
+    made, files = bundle("bert", "none"), task_files(tmp_path, "topic", 16)
+    monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "1000")
+    scores = iter([90.0, 10.0, 20.0])
+    seen = []
+
+    def score(*_):
+        seen.append(1)
+        return {"macro_f1": next(scores)}
+
+    weights = []
+    original = trainer._Trainer._save
+
+    def save(self, *given, **named):
+        weights.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        original(self, *given, **named)
+
+    monkeypatch.setattr("edgecompress.tasks.scores.score", score)
+    monkeypatch.setattr(trainer._Trainer, "_save", save)
+    training = Training(epochs=3, batch_size=4, learning_rate=2e-3, precision="fp32")
+    done = finetune(made, task=files, training=training)
+    assert len(seen) == len(weights) == 3
+    assert done.history[-1].details["best"] == 90.0
+    state = done.model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in weights[0].items())
+    assert not all(torch.equal(state[name], tensor) for name, tensor in weights[2].items())
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+def test_a_half_written_checkpoint_is_ignored(tmp_path, damage):
+    made, text = bundle("bert"), corpus(tmp_path)
+    run = partial(distill, made, corpora=(text,), objective=OBJECTIVE, training=replace(QUICK, steps=5))
+    whole, work = run(), tmp_path / "work"
+    with checkpoints_in(work), pytest.raises(Stopped), listening(partial(stop_at, "distill", 4)):
+        run()
+    (last,) = work.glob("checkpoint-*")
+    later = work / "checkpoint-4"  # as if the power had gone while the next one was written
+    shutil.copytree(last, later, dirs_exist_ok=True)
+    state = later / "trainer_state.json"
+    content = state.read_text()
+    state.unlink() if damage == "missing" else state.write_text(content[: 40 if damage == "cut" else 0])
+    (later / "module.safetensors").write_bytes(b"")
+    assert trainer._last_checkpoint(work) == str(last)
+    with checkpoints_in(work):
+        assert same_weights(whole.model, run().model)
+
+
+def test_nothing_is_trained_without_steps(tmp_path):
+    made, text = bundle("bert"), corpus(tmp_path)
+    done = distill(made, corpora=(text,), objective=OBJECTIVE, training=Training())
+    assert same_weights(done.model, made.model)
+    assert done.history[-1].details == {"steps": 0}
+
+
+def test_progress_counts_every_step(tmp_path, capfd):
+    made, text, events = bundle("bert"), corpus(tmp_path), []
+    with listening(events.append):
+        adapt(made, corpora=(text,), training=QUICK)
+    steps = [(event.done, event.total) for event in events if event.task == "adapt"]
+    assert steps == [(n, 4) for n in range(1, 5)]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bf16_needs_the_hardware(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "bf16_supported", lambda: False)
+    made, text = bundle("bert"), corpus(tmp_path)
+    with pytest.raises(InputError, match="no bfloat16 instructions: use 'auto' or 'fp32'"):
+        adapt(made, corpora=(text,), training=replace(QUICK, precision="bf16"))
+    assert adapt(made, corpora=(text,), training=replace(QUICK, precision="auto", steps=1)).history
+
+
+def test_a_checkpoint_of_another_module_is_refused(tmp_path):
+    """Strict loading: transformers would only warn, and train random weights."""
+    made, text, work = bundle("bert"), corpus(tmp_path), tmp_path / "work"
+    with checkpoints_in(work), pytest.raises(Stopped), listening(partial(stop_at, "adapt", 3)):
+        adapt(made, corpora=(text,), training=QUICK)
+    assert json.loads(next(work.glob("*/trainer_state.json")).read_text())["global_step"] == 2
+    data = trainer.Data(_one_row(), lambda rows: {"x": torch.ones(len(rows))})
+    with checkpoints_in(work), pytest.raises(RuntimeError, match=r"(?i)missing|unexpected"):
+        fit(_Other(), data, QUICK, label="other")
+
+
+class _Other(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return {"loss": (self.weight * x).sum()}
+
+
+def _one_row():
+    from datasets import Dataset
+
+    return Dataset.from_dict({"x": [1.0] * 32})
