@@ -22,6 +22,7 @@ from edgecompress.errors import InputError
 from edgecompress.extras import require
 from edgecompress.files import new_folder
 from edgecompress.options import TaskFiles
+from edgecompress.report.vocabulary import saved
 from edgecompress.stages import STAGES
 from edgecompress.tasks import TASKS
 
@@ -201,6 +202,9 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
         last = dataclasses.replace(after.history[-1], seconds=seconds, key=key)
         save(dataclasses.replace(after, history=(*after.history[:-1], last)), draft)
     shutil.rmtree(work.parent, ignore_errors=True)
+    if name == "trim":
+        for table in saved(last.details, (before.parameters, after.parameters)):
+            console.print(table)
     share = 100 * (1 - after.parameters / before.parameters)
     console.print(
         f"{output}: {before.parameters:,} → {after.parameters:,} parameters ({share:.1f} % fewer) in {seconds:.0f} s",

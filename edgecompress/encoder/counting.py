@@ -10,10 +10,12 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as arrow
 from numpy.typing import NDArray
 
 from edgecompress.encoder import closure, isolation
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int64]
 _LINES = 512
-_LONG_LINES = 4096  # where lines are only split at spaces
-_FULL = 1 << 18  # distinct words: about 50 MB
-_PART = 1 << 15  # words tokenized at once
+_TEXT = 1 << 22  # characters read at once where lines are only split at spaces
+_FULL = 1 << 19  # distinct words: about 100 MB
+_JOINED = 64  # words in one text
 _CODEPOINTS = 0x110000
 _JAMO = range(0x1100, 0x1200)
 
@@ -72,9 +74,8 @@ def count(tokenizer: Tokenizer, lines: Iterable[str], *, documents: bool = True,
     counted, which allows to tokenize each distinct word once. Progress is reported as lines of ``task``.
     """
     encoder = closure.plain(tokenizer)
-    tokens = closure.layout(tokenizer)
-    tally = _Tally(encoder, tokens.rows)
-    words = None if documents else isolation.words(tokens)
+    tally = _Tally(encoder, closure.rows(encoder))
+    words = None if documents else isolation.words(encoder)
     done = _whole_lines(tally, lines, task) if words is None else _by_word(tally, words, lines, task)
     points = tally.points
     characters = {chr(at): int(points[at]) for at in np.flatnonzero(points) if not chr(at).isspace()}
@@ -94,47 +95,80 @@ def _whole_lines(tally: _Tally, lines: Iterable[str], task: str) -> int:
 
 def _by_word(tally: _Tally, words: isolation.Words, lines: Iterable[str], task: str) -> int:
     """Count words first, in a table of bounded size; return how many lines there were."""
-    table: Counter[str] = Counter()  # every word
+    table: dict[str, int] = {}  # every word
     firsts: Counter[str] = Counter()  # those that begin a line, where that makes a difference
     done = 0
-    for batch in _batches(lines, _LONG_LINES):
-        whole = [line for line in batch if words.whole(line)]
-        for part in _batches(whole, _LINES):
-            _add_lines(tally, part)
-        simple = [line for line in batch if not words.whole(line)] if whole else batch
-        if simple:
-            table.update(" ".join(simple).split(" "))
+    for batch in _texts(lines):
+        simple, found = _simple(tally, words, batch)
+        for word, times in found.items():
+            table[word] = table.get(word, 0) + times
         if words.bare_first:
             firsts.update(line.partition(" ")[0] for line in simple)
         if len(table) > _FULL:
             _empty(tally, table, firsts)
         done += len(batch)
-        report(task, done, note=f"{int(tally.tokens.sum()):,} tokens of words that were looked up")
+        report(task, done, note=f"{len(table):,} words to look up")
     _empty(tally, table, firsts)
     return done
 
 
-def _empty(tally: _Tally, table: Counter[str], firsts: Counter[str]) -> None:
+def _simple(tally: _Tally, words: isolation.Words, batch: list[str]) -> tuple[list[str], dict[str, int]]:
+    """Return the lines that may be counted by word, and their words; the other lines are added whole."""
+    found = _distinct(batch)
+    suspects = words.suspects(found)
+    if not suspects:
+        return batch, found
+    simple: list[str] = []
+    odd: list[str] = []
+    for line in batch:
+        (odd if isolation.whole(line, suspects) else simple).append(line)
+    for part in _batches(odd, _LINES):
+        _add_lines(tally, part)
+    for word, times in _distinct(odd).items():
+        found[word] -= times
+    return simple, {word: times for word, times in found.items() if times}
+
+
+def _distinct(lines: list[str]) -> dict[str, int]:
+    """Return how often each word occurs, a word being what stands between two spaces."""
+    words = arrow.split_pattern(pa.array([" ".join(lines)], pa.large_string()), " ").flatten()
+    found = arrow.value_counts(words)
+    return dict(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True)) if lines else {}
+
+
+def _empty(tally: _Tally, table: dict[str, int], firsts: Counter[str]) -> None:
     """Move the words' counts into the tally, and clear the tables."""
     listed = list(table)
     times = np.fromiter(table.values(), np.int64, len(table))
     _add_characters(tally, listed, times)
     if firsts:
-        bare = list(firsts)
         begin = np.fromiter(firsts.values(), np.int64, len(firsts))
-        _add_words(tally, bare, begin)
+        _add_texts(tally, list(firsts), begin)
         times = times - np.fromiter((firsts[word] for word in listed), np.int64, len(listed))
-        listed = [f" {word}" for word in listed]
-    _add_words(tally, listed, times)
+    _add_texts(tally, *_joined(listed, times, " " if firsts else ""))
     table.clear()
     firsts.clear()
 
 
-def _add_words(tally: _Tally, words: Sequence[str], times: Ids) -> None:
-    """Add the tokens of each word as often as it occurs."""
-    for start in range(0, len(words), _PART):
-        ids, word = _flat(tally.encoder.encode_batch_fast(list(words[start : start + _PART]), add_special_tokens=False))
-        tally.tokens += _weighted(ids, times[start + word], tally.rows)
+def _joined(words: list[str], times: Ids, begin: str) -> tuple[list[str], Ids]:
+    """Return lines of words that occur equally often, and how often: long lines are tokenized faster than words."""
+    order = np.argsort(times, kind="stable")
+    ranked = times[order]
+    changes = np.flatnonzero(np.diff(ranked)) + 1
+    borders = [0, *changes.tolist(), len(words)]
+    texts, counts = [], []
+    for first, last in pairwise(borders):
+        for start in range(first, last, _JOINED):
+            texts.append(begin + " ".join(words[at] for at in order[start : min(start + _JOINED, last)]))
+            counts.append(ranked[start])
+    return texts, np.array(counts, np.int64)
+
+
+def _add_texts(tally: _Tally, texts: list[str], times: Ids) -> None:
+    """Add the tokens of each text as often as it occurs."""
+    for start in range(0, len(texts), _LINES):
+        ids, text = _flat(tally.encoder.encode_batch_fast(texts[start : start + _LINES], add_special_tokens=False))
+        tally.tokens += _weighted(ids, times[start + text], tally.rows)
 
 
 def _add_characters(tally: _Tally, words: Sequence[str], times: Ids) -> None:
@@ -169,6 +203,20 @@ def _add_lines(tally: _Tally, batch: list[str]) -> None:
     normalizer: Any = tally.encoder.normalizer
     seen = np.bincount(_codepoints("\n".join(map(normalizer.normalize_str, batch) if normalizer else batch)))
     tally.points[: len(seen)] += seen
+
+
+def _texts(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield lists of lines of about four million characters together."""
+    batch: list[str] = []
+    length = 0
+    for line in lines:
+        batch.append(line)
+        length += len(line)
+        if length >= _TEXT:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
 
 
 def _batches(lines: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ one with other blanks, with control or format characters, with a combining mark 
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import unicodedata
@@ -15,9 +16,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from edgecompress.encoder.closure import Layout
+    from tokenizers import Tokenizer
+
     from edgecompress.records import Json
 
 _NORMALIZERS = {
@@ -45,31 +47,42 @@ _HIGHEST = 0x20000
 class Words:
     """How to count by word: ``bare_first`` where the first word of a line lacks the space that the others begin with.
 
-    ``added`` finds an added token in a line.
+    ``added`` finds an added token.
     """
 
     bare_first: bool
     added: re.Pattern[str]
 
-    def whole(self, line: str) -> bool:
-        """Whether ``line`` has to be tokenized whole."""
+    def suspects(self, words: Iterable[str]) -> set[str]:
+        """Return what must not occur in a line, nor in its words and the spaces around them, to count it by word."""
         unusual, orphan = _patterns()
-        padded = f" {line} "
-        found = "  " in padded or unusual.search(line) or orphan.search(padded) or self.added.search(line)
-        return bool(found)
+        padded = f" {' '.join(words)} "
+        found = {"  "} if "  " in padded else set()
+        return found.union(unusual.findall(padded), orphan.findall(padded), self.added.findall(padded))
 
 
-def words(tokens: Layout) -> Words | None:
+def whole(line: str, suspects: set[str]) -> bool:
+    """Whether ``line`` has to be tokenized whole, given the suspects in its words."""
+    padded = f" {line} "
+    return any(suspect in padded for suspect in suspects)
+
+
+def words(tokenizer: Tokenizer) -> Words | None:
     """Return how to count by word with this tokenizer, None when it may look across the spaces between words."""
-    normalizers = list(_flat(tokens.spec["normalizer"], "normalizers"))
+    normalizers = list(_flat(_spec(tokenizer.normalizer), "normalizers"))
     if not all(map(_keeps_apart, normalizers)):
         return None
-    added = tokens.spec["added_tokens"]
-    if normalizers and any(token["normalized"] for token in added):
-        return None  # such a token is looked for in the normalized text: its spelling in the line is not known
-    splitter = _splitter(list(_flat(tokens.spec["pre_tokenizer"], "pretokenizers")))
-    names = "|".join(sorted(re.escape(token["content"]) for token in added)) or r"(?!)"
+    added = tokenizer.get_added_tokens_decoder().values()
+    if any(" " in token.content or (normalizers and token.normalized) for token in added):
+        return None  # its spelling in the line is not known, or spans words
+    splitter = _splitter(list(_flat(_spec(tokenizer.pre_tokenizer), "pretokenizers")))
+    names = "|".join(sorted(re.escape(token.content) for token in added)) or r"(?!)"
     return None if splitter is None else Words(splitter == "bare", re.compile(names))
+
+
+def _spec(part: Any) -> Json | None:
+    """Return a part of a tokenizer as its JSON says it, without reading the whole vocabulary."""
+    return None if part is None else json.loads(part.__getstate__())
 
 
 def _flat(part: Json | None, inside: str) -> Iterator[Json]:

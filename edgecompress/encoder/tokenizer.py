@@ -61,14 +61,20 @@ def _needed(tokens: Layout) -> set[int]:
 
 
 def trim(tokenizer: Tokenizer, kept: Ids) -> Tokenizer:
-    """Return a new tokenizer with only the tokens of ``order(tokenizer, kept)``, ids 0 to n−1 without a gap.
+    """Return the tokenizer that :func:`cut` makes."""
+    return cut(tokenizer, kept)[0]
+
+
+def cut(tokenizer: Tokenizer, kept: Ids) -> tuple[Tokenizer, Ids]:
+    """Return a new tokenizer with only the tokens of ``order(tokenizer, kept)``, ids 0 to n−1 without a gap; and them.
 
     BPE merges go when one of their parts or their result goes. Truncation, padding, the post-processor and added tokens
     (inside or outside of the model's vocabulary) are carried over with new ids. Raises VocabularyError for a model that
     is not WordPiece, Unigram or BPE, CheckError when the result does not number its tokens as it should.
     """
     tokens = closure.layout(tokenizer)
-    new = {int(old): at for at, old in enumerate(_order(tokens, kept))}
+    old_ids = _order(tokens, kept)
+    new = {old: at for at, old in enumerate(old_ids.tolist())}
     spec = {
         **tokens.spec,
         "added_tokens": [{**token, "id": new[token["id"]]} for token in tokens.spec["added_tokens"]],
@@ -80,7 +86,7 @@ def trim(tokenizer: Tokenizer, kept: Ids) -> Tokenizer:
     expected = {name: new[at] for name, at in tokens.ids.items() if at in new}
     if trimmed.get_vocab(with_added_tokens=True) != expected:
         raise CheckError("the trimmed tokenizer numbers its tokens differently: an added token lies among model tokens")
-    return trimmed
+    return trimmed, old_ids
 
 
 def _model(tokens: Layout, new: dict[int, int]) -> Json:

@@ -60,8 +60,7 @@ def trim(
         (counting.count(backend, lines(c), documents=min_documents > 1, task=f"counting {c.name}"), c.weight)
         for c in corpora
     ]
-    order = tokenizer.order(backend, vocabulary.select(backend, counts, rule))
-    smaller = tokenizer.trim(backend, order)
+    smaller, order = tokenizer.cut(backend, vocabulary.select(backend, counts, rule))
     lost = dropped(backend, [counted for counted, _ in counts], order)
     details = {
         "kept": len(order),
