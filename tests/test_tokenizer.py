@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tokenizers import SENTENCES, SLOVAK, bpe, unigram, wordpiece
+from tiny_tokenizers import SENTENCES, SHARED, SLOVAK, bpe, real, unigram, wordpiece
 from tokenizers import AddedToken, Tokenizer, models, processors
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerFast
 
@@ -20,7 +19,6 @@ from edgecompress.encoder.tokenizer import check_reload, order, trim, wrap
 from edgecompress.encoder.vocabulary import Rule, select
 from edgecompress.errors import CheckError, VocabularyError
 
-SHARED = Path(os.environ.get("EDGECOMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FAMILIES = {"unigram": unigram, "wordpiece": wordpiece, "bpe": bpe}
 FOREIGN = ("日本 snow ☃ man", "Ωmega", "a\u0301no", "", "   ", "<mask> kôň <mask>", "ďakujem️🙂")
 
@@ -203,13 +201,6 @@ def test_the_proof_shows_what_was_lost() -> None:
     assert example.new[-1] == "[UNK]"
     with pytest.raises(VocabularyError, match="no texts"):
         verify(old, old, np.arange(3), [])
-
-
-def real(name: str) -> Path:
-    path = SHARED.parent / "tokenizers" / name
-    if not path.is_file() or not (SHARED / "text").is_dir():
-        pytest.skip(f"the real tokenizer or text is not here: {path}")
-    return path
 
 
 def trimmed_on_slovak(old: Tokenizer, size: int | None) -> tuple[Tokenizer, np.ndarray, list[str]]:

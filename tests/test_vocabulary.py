@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgecompress.encoder import closure
 from edgecompress.encoder.counting import Counts, count
-from edgecompress.encoder.vocabulary import Rule, select
+from edgecompress.encoder.vocabulary import Rule, check_rule, select
 from edgecompress.errors import VocabularyError
 from edgecompress.progress import Event, listening
 
@@ -168,3 +168,81 @@ def test_a_foreign_script_is_refused() -> None:
 def test_counts_of_another_tokenizer_are_refused() -> None:
     with pytest.raises(VocabularyError, match="do not fit a tokenizer of 360"):
         select(wordpiece(), [(count(bpe(), SLOVAK), 1.0)], Rule())
+
+
+def test_coverage_keeps_the_fewest_frequent_tokens_that_reach_it(tokenizer: Tokenizer) -> None:
+    counts = count(tokenizer, SENTENCES)
+    tokens = closure.layout(tokenizer)
+    must = set(select(tokenizer, [(counts, 1.0)], Rule(coverage=1e-9)).tolist())
+    previous: set[int] = set()
+    for coverage in (0.5, 0.9, 0.99, 1.0):
+        kept = set(select(tokenizer, [(counts, 1.0)], Rule(coverage=coverage)).tolist())
+        assert counts.tokens[sorted(kept)].sum() >= coverage * counts.total
+        assert previous <= kept
+        previous = kept
+        made_of = closure.parents(tokens)
+        parents = {part for token in kept for part in made_of.get(token, ())}
+        free = kept - must - parents
+        if free:  # one token less, and the share would be missed by what was ranked
+            ranked = sorted((at for at in range(len(counts.tokens))), key=lambda at: (-counts.tokens[at], at))
+            needed = int(np.searchsorted(np.cumsum(counts.tokens[ranked]), coverage * counts.total - 1e-6)) + 1
+            assert free <= set(ranked[:needed])
+    assert previous == set(select(tokenizer, [(counts, 1.0)], Rule()).tolist())
+
+
+@pytest.mark.parametrize("coverage", [0.0, -1.0, 1.5])
+def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
+    assert "is not a share above 0 and up to 1" in refused(wordpiece(), Rule(coverage=coverage), *SLOVAK)
+
+
+def test_characters_stay_though_the_text_lacks_them() -> None:
+    old = wordpiece()
+    seen = count(old, ["aa"])
+    assert old.token_to_id("ž") not in select(old, [(seen, 1.0)], Rule())
+    kept = select(old, [(seen, 1.0)], Rule(characters="ž"))
+    assert {old.token_to_id("ž"), old.token_to_id("##ž")} <= set(kept.tolist())
+
+
+@pytest.mark.parametrize("fill", ["rank", "script"])
+def test_fill_reaches_the_size_in_the_order_of_ids(tokenizer: Tokenizer, fill: str) -> None:
+    counts = count(tokenizer, SLOVAK[:2])
+    seen = set(select(tokenizer, [(counts, 1.0)], Rule()).tolist())
+    size = len(seen) + 40
+    kept = set(select(tokenizer, [(counts, 1.0)], Rule(size=size, fill=fill)).tolist())
+    assert seen < kept
+    assert len(kept) == size
+    if tokenizer.to_str().find('"BPE"') < 0:  # whose tokens bring along what they are merged from
+        unseen = [at for at in range(tokenizer.get_vocab_size()) if at not in seen]
+        assert kept - seen == set(unseen[:40])
+
+
+def test_fill_by_script_leaves_other_scripts_out() -> None:
+    vocab = {"[UNK]": 0, "а": 1, "a": 2, "##a": 3, "b": 4, "1": 5, "か": 6, "ab": 7, "##б": 8}
+    old = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    old.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts = count(old, ["a"])
+    assert select(old, [(counts, 1.0)], Rule(size=9, fill="script")).tolist() == [0, 2, 3, 4, 5, 7]
+    assert select(old, [(counts, 1.0)], Rule(size=9, fill="rank")).tolist() == list(range(9))
+
+
+def test_fill_without_a_size_is_refused() -> None:
+    assert "fill 'script' needs a size" in refused(wordpiece(), Rule(fill="script"), *SLOVAK)
+
+
+def test_lines_must_have_been_counted_for_min_documents() -> None:
+    counts = count(wordpiece(), SLOVAK, documents=False)
+    with pytest.raises(VocabularyError, match="min_documents needs counts of lines"):
+        select(wordpiece(), [(counts, 1.0)], Rule(min_documents=2))
+
+
+def test_a_rule_is_checked_before_any_text_is_read() -> None:
+    for rule in (Rule(keep=("nothing like it",)), Rule(size=10_000), Rule(coverage=2.0), Rule(fill="rank")):
+        with pytest.raises(VocabularyError):
+            check_rule(wordpiece(), rule)
+    check_rule(wordpiece(), Rule(size=100, keep=("a",), coverage=0.5, fill="script"))
+
+
+def test_the_same_text_in_another_order_gives_the_same_selection(tokenizer: Tokenizer) -> None:
+    once, again = (count(tokenizer, texts, documents=False) for texts in (SENTENCES, SENTENCES[::-1]))
+    rule = Rule(size=320, coverage=0.99, fill="script")
+    assert select(tokenizer, [(once, 1.0)], rule).tolist() == select(tokenizer, [(again, 1.0)], rule).tolist()

@@ -39,7 +39,7 @@ _WITHIN_WORDS = {"BertPreTokenizer", "Punctuation", "Digits"}
 _RUN_OF_SPACES = {"Regex": " {2,}"}
 # Joined to what follows them, or to what precedes, though they are letters and symbols by category.
 _JOINING = {0x0D4E, 0x111C2, 0x111C3, 0x1193F, 0x11941, 0x11A3A, *range(0x11A84, 0x11A8A), 0x11D46, 0x11F02}
-_JOINING |= {0xFF9E, 0xFF9F, ord("▁")}
+_JOINING |= {0xFF9E, 0xFF9F, ord("▁"), 0xFFFD}  # the last is a blank to SentencePiece
 _HIGHEST = 0x20000
 
 
