@@ -99,6 +99,8 @@ def _scalar(kind: type, value: Any, where: str, context: Context) -> Any:
         return value
     if kind in (int, float) and value < 0:
         context.problem(f"{where}: {value!r} is negative")
+    if kind is Path and not (context.root / value).is_file():
+        context.problem(f"{where}: no file {context.root / value}")
     return context.root / value if kind is Path else kind(value)
 
 

@@ -18,6 +18,8 @@ from tokenizers import (
     trainers,
 )
 
+from edgecompress.encoder.nmt import nmt
+
 SLOVAK = (
     "Dnes ráno pršalo a cesta do školy bola mokrá.",
     "Moja stará mama pečie najlepší jablkový koláč v dedine.",
@@ -78,7 +80,7 @@ def _special(*names: str) -> list[AddedToken]:
 @cache
 def _unigram_json() -> str:
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
+    tokenizer.normalizer = normalizers.Sequence([*nmt(), normalizers.NFKC()])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     head = ["<s>", "<pad>", "</s>", "<unk>"]

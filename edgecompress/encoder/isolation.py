@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from edgecompress.encoder import nmt
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -36,7 +38,7 @@ _NORMALIZERS = {
 }
 _BLANK_SPLITTERS = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
 _WITHIN_WORDS = {"BertPreTokenizer", "Punctuation", "Digits"}
-_RUN_OF_SPACES = {"Regex": " {2,}"}
+_REPLACED = [{"Regex": pattern} for pattern in (nmt.RUNS, nmt.DROPPED, nmt.BLANKS)]  # none of them stands in a word
 # Joined to what follows them, or to what precedes, though they are letters and symbols by category.
 _JOINING = {0x0D4E, 0x111C2, 0x111C3, 0x1193F, 0x11941, 0x11A3A, *range(0x11A84, 0x11A8A), 0x11D46, 0x11F02}
 _JOINING |= {0xFF9E, 0xFF9F, ord("▁"), 0xFFFD}  # the last is a blank to SentencePiece
@@ -97,7 +99,7 @@ def _flat(part: Json | None, inside: str) -> Iterator[Json]:
 
 def _keeps_apart(part: Json) -> bool:
     """Whether a normalizer never changes a word because of the next one."""
-    return part["type"] in _NORMALIZERS or (part["type"] == "Replace" and part["pattern"] == _RUN_OF_SPACES)
+    return part["type"] in _NORMALIZERS or (part["type"] == "Replace" and part["pattern"] in _REPLACED)
 
 
 def _splitter(parts: list[Json]) -> str | None:

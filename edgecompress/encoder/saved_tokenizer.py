@@ -61,7 +61,9 @@ def read_backend(ref: str) -> Tokenizer:
     found = _backend(path / "tokenizer.json" if path.is_dir() else path)
     if found is None and not any((path / name).is_file() for name in _FILES):
         raise SourceError(f"{ref} has no tokenizer (none of {', '.join(_FILES)})")
-    return _by_class(path).backend_tokenizer if found is None else found
+    if found is None:
+        found = _by_class(path).backend_tokenizer
+    return found
 
 
 def _backend(path: Path) -> Tokenizer | None:

@@ -70,7 +70,7 @@ def proof_tables(proof: Proof) -> Iterator[Table]:
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", min_width=len(title))
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right")
