@@ -54,16 +54,15 @@ def read_backend(ref: str) -> Tokenizer:
     from edgecompress.encoder import e5_small
 
     if ref == e5_small.NAME:
-        return e5_small.tokenizer().backend_tokenizer
+        packaged: Tokenizer = e5_small.tokenizer().backend_tokenizer
+        return packaged
     path = Path(ref).expanduser()
     if not path.exists():
         raise SourceError(f"{ref} does not exist: give a folder, a tokenizer.json, or {e5_small.NAME}")
     found = _backend(path / "tokenizer.json" if path.is_dir() else path)
     if found is None and not any((path / name).is_file() for name in _FILES):
         raise SourceError(f"{ref} has no tokenizer (none of {', '.join(_FILES)})")
-    if found is None:
-        found = _by_class(path).backend_tokenizer
-    return found
+    return _by_class(path).backend_tokenizer if found is None else found
 
 
 def _backend(path: Path) -> Tokenizer | None:
