@@ -81,8 +81,8 @@ def _tokenizer() -> str:
     speed = (
         f"Counting {figures['tokens_per_second'] / 1e6:.1f} M tokens a second, {figures['counting_ratio']} times a "
         f"Python loop over `tokenize`; the cut to 40,000 tokens {figures['cut_ratio']} times `list(vocab).index` a "
-        f"token; {figures['rss_growth_mb']} MB more memory for 1 GB of text than for 20 MB ({found['host']['cpu']}, two "
-        f"cores)."
+        f"token; {figures['rss_growth_mb']} MB more memory for 1 GB of text than for 20 MB "
+        f"({found['host']['cpu']}, two cores)."
     )
     return "\n".join([*lines, speed, "Remade by `python benchmarks/tokenizer.py`, see its first lines."])
 

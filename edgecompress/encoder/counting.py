@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as arrow
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from edgecompress.encoder import closure, isolation
 from edgecompress.progress import report
@@ -24,7 +25,7 @@ from edgecompress.progress import report
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Encoding
 
 Ids = NDArray[np.int64]
 _LINES = 512
@@ -138,16 +139,31 @@ def _distinct(lines: list[str]) -> dict[str, int]:
 
 def _empty(tally: _Tally, table: dict[str, int], firsts: Counter[str]) -> None:
     """Move the words' counts into the tally, and clear the tables."""
-    listed = list(table)
-    times = np.fromiter(table.values(), np.int64, len(table))
-    _add_characters(tally, listed, times)
     if firsts:
-        begin = np.fromiter(firsts.values(), np.int64, len(firsts))
-        _add_texts(tally, list(firsts), begin)
-        times = times - np.fromiter((firsts[word] for word in listed), np.int64, len(listed))
-    _add_texts(tally, *_joined(listed, times, " " if firsts else ""))
+        _add_texts(tally, tally.encoder, list(firsts), np.fromiter(firsts.values(), np.int64, len(firsts)))
+    for words, encoder in _by_normalizer(tally, list(table)):
+        times = np.fromiter((table[word] for word in words), np.int64, len(words))
+        _add_characters(tally, words, times)
+        if firsts:
+            times = times - np.fromiter((firsts[word] for word in words), np.int64, len(words))
+        _add_texts(tally, encoder, *_joined(words, times, " " if firsts else ""))
     table.clear()
     firsts.clear()
+
+
+def _by_normalizer(tally: _Tally, words: list[str]) -> list[tuple[list[str], Tokenizer]]:
+    """Return words with what tokenizes them: most are normal already, and leaving the normalizer out saves half."""
+    normalizer: Any = tally.encoder.normalizer
+    if not normalizer:
+        return [(words, tally.encoder)]
+    new = set("".join(words)) - tally.looked_at
+    tally.looked_at |= new
+    tally.stable |= {char for char in new if _stands_alone(char) and normalizer.normalize_str(char) == char}
+    bare = Tokenizer(tally.encoder.model)
+    bare.pre_tokenizer = tally.encoder.pre_tokenizer
+    normal = [word for word in words if tally.stable.issuperset(word)]
+    others = [word for word in words if not tally.stable.issuperset(word)]
+    return [(normal, bare), (others, tally.encoder)]
 
 
 def _joined(words: list[str], times: Ids, begin: str) -> tuple[list[str], Ids]:
@@ -164,24 +180,20 @@ def _joined(words: list[str], times: Ids, begin: str) -> tuple[list[str], Ids]:
     return texts, np.array(counts, np.int64)
 
 
-def _add_texts(tally: _Tally, texts: list[str], times: Ids) -> None:
+def _add_texts(tally: _Tally, encoder: Tokenizer, texts: list[str], times: Ids) -> None:
     """Add the tokens of each text as often as it occurs."""
     for start in range(0, len(texts), _LINES):
-        ids, text = _flat(tally.encoder.encode_batch_fast(texts[start : start + _LINES], add_special_tokens=False))
+        ids, text = _flat(encoder.encode_batch_fast(texts[start : start + _LINES], add_special_tokens=False))
         tally.tokens += _weighted(ids, times[start + text], tally.rows)
 
 
 def _add_characters(tally: _Tally, words: Sequence[str], times: Ids) -> None:
-    """Add the characters of each normalized word as often as it occurs; few words need the normalizer itself."""
+    """Add the characters of each normalized word as often as it occurs."""
     normalizer: Any = tally.encoder.normalizer
     if normalizer:
-        new = set("".join(words)) - tally.looked_at
-        tally.looked_at |= new
-        tally.stable |= {char for char in new if _stands_alone(char) and normalizer.normalize_str(char) == char}
         words = [word if tally.stable.issuperset(word) else normalizer.normalize_str(word) for word in words]
     lengths = np.fromiter(map(len, words), np.int64, len(words))
-    points = _codepoints("".join(words))
-    found = _weighted(points, np.repeat(times, lengths), 1)
+    found = _weighted(_codepoints("".join(words)), np.repeat(times, lengths), 1)
     tally.points[: len(found)] += found
 
 
