@@ -143,7 +143,7 @@ def _empty(tally: _Tally, table: dict[str, int], firsts: Counter[str]) -> None:
         _add_texts(tally, tally.encoder, list(firsts), np.fromiter(firsts.values(), np.int64, len(firsts)))
     for words, encoder in _by_normalizer(tally, list(table)):
         times = np.fromiter((table[word] for word in words), np.int64, len(words))
-        _add_characters(tally, words, times)
+        _add_characters(tally, encoder, words, times)
         if firsts:
             times = times - np.fromiter((firsts[word] for word in words), np.int64, len(words))
         _add_texts(tally, encoder, *_joined(words, times, " " if firsts else ""))
@@ -152,7 +152,7 @@ def _empty(tally: _Tally, table: dict[str, int], firsts: Counter[str]) -> None:
 
 
 def _by_normalizer(tally: _Tally, words: list[str]) -> list[tuple[list[str], Tokenizer]]:
-    """Return words with what tokenizes them: most are normal already, and leaving the normalizer out saves half."""
+    """Return words with what tokenizes them: most are normal already, and the others alone need the normalizer."""
     normalizer: Any = tally.encoder.normalizer
     if not normalizer:
         return [(words, tally.encoder)]
@@ -161,8 +161,10 @@ def _by_normalizer(tally: _Tally, words: list[str]) -> list[tuple[list[str], Tok
     tally.stable |= {char for char in new if _stands_alone(char) and normalizer.normalize_str(char) == char}
     bare = Tokenizer(tally.encoder.model)
     bare.pre_tokenizer = tally.encoder.pre_tokenizer
-    normal = [word for word in words if tally.stable.issuperset(word)]
-    others = [word for word in words if not tally.stable.issuperset(word)]
+    normal: list[str] = []
+    others: list[str] = []
+    for word in words:
+        (normal if tally.stable.issuperset(word) else others).append(word)
     return [(normal, bare), (others, tally.encoder)]
 
 
@@ -187,11 +189,11 @@ def _add_texts(tally: _Tally, encoder: Tokenizer, texts: list[str], times: Ids) 
         tally.tokens += _weighted(ids, times[start + text], tally.rows)
 
 
-def _add_characters(tally: _Tally, words: Sequence[str], times: Ids) -> None:
-    """Add the characters of each normalized word as often as it occurs."""
-    normalizer: Any = tally.encoder.normalizer
+def _add_characters(tally: _Tally, encoder: Tokenizer, words: list[str], times: Ids) -> None:
+    """Add the characters of each word, after the encoder's normalizer, as often as it occurs."""
+    normalizer: Any = encoder.normalizer
     if normalizer:
-        words = [word if tally.stable.issuperset(word) else normalizer.normalize_str(word) for word in words]
+        words = [normalizer.normalize_str(word) for word in words]
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     found = _weighted(_codepoints("".join(words)), np.repeat(times, lengths), 1)
     tally.points[: len(found)] += found
