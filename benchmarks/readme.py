@@ -66,23 +66,23 @@ def _structure() -> str:
 
 def _tokenizer() -> str:
     """Return the share of unchanged texts by kept size, the sizes that leave 99.5 % unchanged, and the speeds."""
-    found, figures = (
-        json.loads((RESULTS / "tokenizer" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("quality", "summary")
-    )
+    folder = RESULTS / "tokenizer"
+    files = [folder / "summary.json", *sorted(folder.glob("quality-*.json"), reverse=True)]
+    figures, *found = (json.loads(path.read_text(encoding="utf-8")) for path in files)
     lines = ["| tokenizer | language | filled up by | tokens kept | texts unchanged | UNK | tokens a word |"]
     lines.append("|---|---|---|---:|---:|---:|---:|")
     lines += [
         f"| {row['tokenizer']} | {row['language']} | {row['fill']} | {row['kept']:,} | {row['unchanged']:.1%} "
         f"| {row['unknown_new']:.3%} | {row['fertility_new']:.3f} ({row['fertility_old']:.3f}) |"
-        for row in found["rows"]
+        for part in found
+        for row in part["rows"]
     ]
-    lines += ["", *map(_default_size, found["defaults"]), ""]
+    lines += ["", *(_default_size(part["default"]) for part in found), ""]
     speed = (
         f"Counting {figures['tokens_per_second'] / 1e6:.1f} M tokens a second, {figures['counting_ratio']} times a "
         f"Python loop over `tokenize`; the cut to 40,000 tokens {figures['cut_ratio']} times `list(vocab).index` a "
         f"token; {figures['rss_growth_mb']} MB more memory for 1 GB of text than for 20 MB "
-        f"({found['host']['cpu']}, two cores)."
+        f"({found[0]['host']['cpu']}, two cores)."
     )
     return "\n".join([*lines, speed, "Remade by `python benchmarks/tokenizer.py`, see its first lines."])
 
