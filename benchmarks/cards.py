@@ -75,7 +75,7 @@ def _stages(recipe: Recipe) -> list[str]:
         rows = [(r["name"], r["stage"], f"{r['parameters']:,}", r["below_teacher_percent"]) for r in found["rows"]]
         note = (
             f"Counted on a random-weight teacher of the real shape ({found['teacher_parameters']:,} parameters), the "
-            f"cuts alone: {found['seconds']} s, peak memory {found['peak_gb']} GB, {found['host']['cpu']}."
+            f"cuts alone: {found['cut_seconds']} s, peak memory {found['peak_gb']} GB, {found['host']['cpu']}."
         )
     else:
         try:

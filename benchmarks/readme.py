@@ -58,7 +58,7 @@ def _structure() -> str:
                 hidden = row["name"].removeprefix("student-")
                 shape = f"6 layers, FFN 2048, hidden {hidden}, {row['details']['kept']:,} pieces"
                 lines.append(f"| {title}, {shape} | {row['parameters']:,} | {row['below_teacher_percent']} % |")
-        notes.append(f"{title} {found['seconds']} s and {found['peak_gb']} GB at most")
+        notes.append(f"{title} {found['cut_seconds']} s and {found['peak_gb']} GB at most")
     cpu = found["host"]["cpu"]
     note = f"All cuts of a recipe together, without training: {'; '.join(notes)} (two cores of {cpu})."
     return "\n".join([*lines, "", f"{note} Remade by `python benchmarks/structure.py xlmr` and `… mbert`."])

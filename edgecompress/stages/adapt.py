@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecompress.options import Training
 from edgecompress.stages.record import record
@@ -38,9 +38,11 @@ def adapt(
     check_length(bundle, training.max_length)
     fresh = not has_mlm_head(bundle.model)
     model = attach(bundle.model, "mlm", seed=training.seed) if fresh else copy_of(bundle.model)
-    data = pack(bundle.tokenizer, corpora, training.max_length)
-    torch.manual_seed(training.seed)
-    collate = partial(packed_batch, tokenizer=bundle.tokenizer, mask=mask)
-    details = fit(MaskedLM(model), Data(data, collate), training, label="adapt")
+    details: dict[str, Any] = {"steps": 0}
+    if training.steps or training.epochs:
+        data = pack(bundle.tokenizer, corpora, training.max_length)
+        torch.manual_seed(training.seed)
+        collate = partial(packed_batch, tokenizer=bundle.tokenizer, mask=mask)
+        details = fit(MaskedLM(model), Data(data, collate), training, label="adapt")
     step = record("adapt", model, {"new_head": fresh, **details}, corpora=corpora, mask=mask, training=training)
     return bundle.then(step, model=model.eval())
