@@ -22,10 +22,11 @@ _ABOVE_ZERO = {"batch_size", "max_length", "temperature"}  # of the nested table
 
 @dataclass
 class Context:
-    """What option values may refer to by name, and the problems found so far."""
+    """What option values may refer to by name, where paths start from, and the problems found so far."""
 
     corpora: Mapping[str, Corpus] = field(default_factory=dict)
     tasks: Mapping[str, TaskFiles] = field(default_factory=dict)
+    root: Path = Path()
     problems: list[str] = field(default_factory=list)
 
     def problem(self, text: str) -> None:
@@ -98,7 +99,9 @@ def _scalar(kind: type, value: Any, where: str, context: Context) -> Any:
         return value
     if kind in (int, float) and value < 0:
         context.problem(f"{where}: {value!r} is negative")
-    return kind(value)
+    if kind is Path and not (context.root / value).is_file():
+        context.problem(f"{where}: no file {context.root / value}")
+    return context.root / value if kind is Path else kind(value)
 
 
 def _named(value: Any, known: Mapping[str, Any], what: str, where: str, context: Context) -> Any:

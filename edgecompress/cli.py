@@ -17,6 +17,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("run", "Make a Slovak and Swahili student from a packaged teacher, and measure it."),
     "run": ("run", "Run a recipe: stages, export, quantization, benchmark. Stop and rerun at will."),
     "trim": ("stage", "Keep only the vocabulary that the languages use."),
+    "verify-tokenizer": ("tokenizer", "Compare a trimmed tokenizer with its original on held-out text."),
     "adapt": ("stage", "Train the teacher as a masked language model on the language's text."),
     "distill": ("stage", "Train a shallower or a cut student to imitate its teacher."),
     "prune": ("stage", "Remove the FFN neurons and heads that matter least."),

@@ -1,4 +1,8 @@
-"""Plain text as a stream of lines, from .txt, .jsonl (either may be .gz) and .parquet files. Needs no torch."""
+"""Plain text as a stream of lines, from .txt, .jsonl (either may be .gz) and .parquet files, and from data sets.
+
+A data set of the hub, or a local folder that ``datasets`` reads, is named ``hf:NAME:COLUMN`` or
+``hf:NAME:CONFIGURATION:COLUMN``; its train split is streamed. Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import CorpusError, MissingExtraError
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+HUB = "hf:"  # begins the name of a data set
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _BOM = b"\xef\xbb\xbf"
 _ROWS = 1024
@@ -22,17 +28,23 @@ _ROWS = 1024
 
 @dataclass(frozen=True)
 class Corpus:
-    """Text of one language: a name for messages, its files in reading order, and its share when languages are mixed."""
+    """Text of one language: a name for messages, what to read in reading order, its share when languages are mixed.
+
+    ``datasets`` are named as the module says, and read after the ``files``.
+    """
 
     name: str
     files: tuple[Path, ...]
     weight: float = 1.0
+    datasets: tuple[str, ...] = ()
 
 
 def check(corpus: Corpus) -> None:
     """Raise CorpusError when a file is missing or of an unknown kind, or the weight is not positive; reads no text."""
-    if not corpus.files:
+    if not corpus.files and not corpus.datasets:
         raise CorpusError(f"corpus {corpus.name}: no files are named; give at least one of {', '.join(SUFFIXES)}")
+    for name in corpus.datasets:
+        dataset_parts(name)
     if not corpus.weight > 0:
         raise CorpusError(f"corpus {corpus.name}: weight {corpus.weight} must be above 0")
     for path in corpus.files:
@@ -57,14 +69,14 @@ def lines(corpus: Corpus) -> Iterator[str]:
 def _stream(corpus: Corpus) -> Iterator[str]:
     """Yield the lines; raise CorpusError at the end when there was none."""
     empty = True
-    for path in corpus.files:
-        for text in _texts(path):
-            line = " ".join(text.splitlines()).strip()
-            if line:
-                empty = False
-                yield line
+    streams = [*map(_texts, corpus.files), *map(_rows, corpus.datasets)]
+    for text in chain.from_iterable(streams):
+        line = " ".join(text.splitlines()).strip()
+        if line:
+            empty = False
+            yield line
     if empty:
-        files = ", ".join(str(path) for path in corpus.files)
+        files = ", ".join([*map(str, corpus.files), *corpus.datasets])
         raise CorpusError(f"corpus {corpus.name} is empty: no non-blank line in {files}")
 
 
@@ -142,3 +154,33 @@ def _check_column(path: Path, schema: Any) -> None:
     kind = str(schema.field("text").type)
     if kind not in {"string", "large_string", "string_view"}:
         raise CorpusError(f'{path}: column "text" holds {kind}, not strings')
+
+
+def dataset_parts(name: str) -> tuple[str, str | None, str]:
+    """Return (name, configuration, column) of ``hf:NAME[:CONFIGURATION]:COLUMN``. Raises CorpusError."""
+    parts = name.removeprefix(HUB).split(":")
+    if not name.startswith(HUB) or not 2 <= len(parts) <= 3 or not all(parts):  # noqa: PLR2004 - the form itself
+        raise CorpusError(f"{name!r} is no data set: write hf:NAME:COLUMN or hf:NAME:CONFIGURATION:COLUMN")
+    return parts[0], parts[1] if len(parts) > 2 else None, parts[-1]  # noqa: PLR2004
+
+
+def _rows(name: str) -> Iterator[str]:
+    """Yield the strings of one column of a data set's train split as they arrive; nulls are skipped."""
+    path, configuration, column = dataset_parts(name)
+    try:
+        library: Any = import_module("datasets")
+    except ImportError as error:
+        raise MissingExtraError(f"reading {name} needs datasets: pip install 'edgecompress[compress]'") from error
+    try:
+        for row in library.load_dataset(path, configuration, split="train", streaming=True):
+            text = row.get(column, "")
+            if column not in row or not isinstance(text, str | None):
+                columns = ", ".join(key for key, value in row.items() if isinstance(value, str))
+                raise CorpusError(f"{name}: no column {column!r} of strings; those of the data set: {columns}")
+            if text is not None:
+                yield text
+    except (OSError, ValueError, library.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorpusError(f"{name} cannot be read ({reason}): check the name, the configuration and the network") from (
+            error
+        )

@@ -59,3 +59,21 @@ class TaskFiles:
     train: tuple[Path, ...] = ()
     validation: tuple[Path, ...] = ()
     test: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What else decides which tokens stay, beside their number and their counts.
+
+    ``coverage``: the most frequent tokens that make up this share of the text's tokens (1: all that were seen).
+    ``keep_files``: files of tokens that stay, one a line. ``alphabet``: languages ("sk", "mt") whose letters stay, by
+    CLDR's exemplar characters; ``letters``: further characters that stay. ``fill``: what fills up to ``size`` where
+    fewer tokens were seen: "rank" unseen tokens in the order of the tokenizer's ids, "script" only those written in the
+    text's scripts.
+    """
+
+    coverage: float = 1.0
+    keep_files: tuple[Path, ...] = ()
+    alphabet: tuple[str, ...] = ()
+    letters: str = ""
+    fill: Literal["none", "rank", "script"] = "none"

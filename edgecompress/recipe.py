@@ -5,7 +5,7 @@ teacher = "e5-small"                  # a hub id, a folder, or the offline e5-sm
 data = "${MY_DATA:-data}"             # the folder that file names are relative to (default: the recipe's own)
 
 [corpora.slk]
-files = ["text/slk.txt.gz"]           # weight = 1.0
+files = ["text/slk.txt.gz"]           # weight = 1.0, datasets = ["hf:NAME:COLUMN"]
 
 [tasks.topic]                         # kind = "topic" unless named otherwise
 train = ["topic/train.jsonl"]         # validation, test
@@ -40,9 +40,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecompress.binding import Context, bind, near
-from edgecompress.corpus import Corpus
+from edgecompress.corpus import Corpus, dataset_parts
 from edgecompress.encoder import e5_small
-from edgecompress.errors import RecipeError
+from edgecompress.errors import CorpusError, RecipeError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.options import TaskFiles
 from edgecompress.stages import STAGES
@@ -115,6 +115,7 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
         if not raw.get(name):
             context.problem(f"key {name!r} is missing")
     root = folder / _expand(str(raw.get("data", "")), context)
+    context.root = root
     context.corpora = _corpora(_tables(raw, "corpora", context), root, context)
     context.tasks = _tasks(_tables(raw, "tasks", context), root, context)
     entries = raw.get("stages", [])
@@ -175,14 +176,27 @@ def _corpora(tables: Mapping[str, Mapping[str, Any]], root: Path, context: Conte
     found = {}
     for name, table in tables.items():
         where = f"corpora.{name}"
-        for key in table.keys() - {"files", "weight"}:
-            context.problem(f"{where}: no option {key!r}{near(key, ('files', 'weight'))}")
+        for key in table.keys() - {"files", "datasets", "weight"}:
+            context.problem(f"{where}: no option {key!r}{near(key, ('files', 'datasets', 'weight'))}")
         weight = table.get("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
             context.problem(f"{where}: weight {weight!r} is not a number above 0")
             weight = 1.0
-        found[name] = Corpus(name, _files(table.get("files"), root, f"{where}.files", context), float(weight))
+        datasets = _datasets(table.get("datasets", []), f"{where}.datasets", context)
+        files = () if datasets and "files" not in table else _files(table.get("files"), root, f"{where}.files", context)
+        found[name] = Corpus(name, files, float(weight), datasets)
     return found
+
+
+def _datasets(value: Any, where: str, context: Context) -> tuple[str, ...]:
+    """Return the names of data sets, hf:NAME[:CONFIGURATION]:COLUMN."""
+    names = value if isinstance(value, list) else [value]
+    for name in names:
+        try:
+            dataset_parts(str(name))
+        except CorpusError as error:
+            context.problem(f"{where}: {error}")
+    return tuple(map(str, names))
 
 
 def _tasks(tables: Mapping[str, Mapping[str, Any]], root: Path, context: Context) -> dict[str, TaskFiles]:

@@ -46,6 +46,12 @@ BAD = {
     "empty text": (("trim", "MODEL", "--corpus", "EMPTY"), "is empty: no non-blank line"),
     "another encoding": (("trim", "MODEL", "--corpus", "LATIN"), "not UTF-8 (byte 0xbe"),
     "no such text": (("trim", "MODEL", "--corpus", "none.txt"), "no file 'none.txt'"),
+    "no data set": (("trim", "MODEL", "--corpus", "hf:name"), "is no data set: write hf:NAME:COLUMN"),
+    "a token to keep": (("trim", "MODEL", "--keep", "qqqq"), "no token 'qqqq' to keep"),
+    "a file of tokens": (("trim", "MODEL", "--keep-files", "none.txt"), "selection.keep_files: no file none.txt"),
+    "nothing selected": (("trim", "MODEL", "--min-count", 99999), "no token occurs 99999 times"),
+    "another script": (("trim", "MODEL", "--corpus", "GEORGIAN"), "the tokenizer does not know this script"),
+    "no size to fill": (("trim", "MODEL", "--fill", "script"), "fill 'script' needs a size"),
     "a weight of nobody": (("trim", "MODEL", "--weight", "swa=2"), "--weight swa=2: give NAME=NUMBER"),
     "a hub model offline": (("trim", "someone/some-model"), "hub cannot be reached"),
     "no such model": (("trim", "./none"), "does not exist"),
@@ -59,7 +65,9 @@ def test_a_bad_input_is_one_line_and_leaves_nothing(run, source, tmp_path, name)
     out.mkdir()
     (texts / "empty.txt").write_text("\n\n")
     (texts / "latin.txt").write_bytes("žena\n".encode("iso-8859-2"))
+    (texts / "georgian.txt").write_text("თბილისი საქართველოს დედაქალაქია\n", encoding="utf-8")
     named = {"MODEL": source / "model", "EMPTY": texts / "empty.txt", "LATIN": texts / "latin.txt"}
+    named["GEORGIAN"] = texts / "georgian.txt"
     words, said = BAD[name]
     words = [named.get(word, word) for word in words]
     if "--corpus" not in words:

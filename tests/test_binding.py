@@ -10,7 +10,7 @@ import pytest
 from edgecompress.binding import Context, bind, parameters
 from edgecompress.corpus import Corpus
 from edgecompress.errors import RecipeError
-from edgecompress.options import Objective, TaskFiles
+from edgecompress.options import Objective, Selection, TaskFiles
 from edgecompress.stages import STAGES
 
 CORPUS, TASK = Corpus("slk", (Path("slk.txt"),)), TaskFiles("topic")
@@ -26,6 +26,19 @@ def test_plain_values_become_a_stages_arguments():
     assert not problems
     assert given == {"corpora": (CORPUS,), "size": 5, "keep": ("a", "b")}
     assert bound("finetune", task="topic") == ({"task": TASK}, [])
+
+
+def test_a_selection_is_a_nested_table_and_its_files_start_from_the_root(tmp_path):
+    context = Context({"slk": CORPUS}, root=tmp_path)
+    (tmp_path / "keep.txt").touch()
+    table = {"coverage": 1, "keep_files": ["keep.txt"], "alphabet": ["sk"], "fill": "script"}
+    given = bind(STAGES["trim"].run, {"corpora": ["slk"], "size": 5, "selection": table}, "trim", context)
+    assert not context.problems
+    assert given["selection"] == Selection(1.0, (tmp_path / "keep.txt",), ("sk",), fill="script")
+    _, problems = bound("trim", corpora=["slk"], selection={"fill": "all", "alfabet": ["sk"], "keep_files": ["none"]})
+    assert "trim: selection.keep_files: no file none" in problems
+    assert any("'all' is not one of none, rank, script" in problem for problem in problems)
+    assert any("did you mean 'alphabet'" in problem for problem in problems)
 
 
 def test_nested_tables_change_the_stages_own_defaults():

@@ -145,3 +145,39 @@ def test_the_demo_text_holds_no_evaluation_sentence(language: str, tasks: tuple[
             items = read(DEMO / task / language / f"{split}.jsonl.gz")
             assert len(items) > 90
             assert text.isdisjoint(items)
+
+
+def dataset(folder: Path, rows: str) -> str:
+    folder.mkdir()
+    (folder / "train.jsonl").write_text(rows, encoding="utf-8")
+    return f"hf:{folder}"
+
+
+def test_a_data_set_is_streamed_after_the_files(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    name = dataset(
+        tmp_path / "set", '{"body": " tretí\\nriadok ", "n": 1}\n{"body": null, "n": 2}\n{"body": "", "n": 3}\n'
+    )
+    (tmp_path / "a.txt").write_text("prvý\n", encoding="utf-8")
+    corpus = Corpus("slk", (tmp_path / "a.txt",), datasets=(f"{name}:body", f"{name}:default:body"))
+    assert list(lines(corpus)) == ["prvý", "tretí riadok", "tretí riadok"]
+    assert list(lines(Corpus("slk", (), datasets=(f"{name}:body",)))) == ["tretí riadok"]
+
+
+def test_bad_data_sets_are_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    name = dataset(tmp_path / "set", '{"body": "x", "n": 1}\n')
+    cases = {
+        f"{name}:text": "no column 'text' of strings; those of the data set: body",
+        f"{name}:n": "no column 'n' of strings",
+        f"{name}:other:body": "cannot be read",
+        f"hf:{tmp_path / 'none'}:text": "cannot be read",
+        "hf:name": "is no data set: write hf:NAME:COLUMN",
+        "hf:a:b:c:d": "is no data set",
+        "name:column": "is no data set",
+    }
+    for wrong, said in cases.items():
+        with pytest.raises(CorpusError) as caught:
+            list(lines(Corpus("slk", (), datasets=(wrong,))))
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tokenizers import SENTENCES, SLOVAK, bpe, unigram, wordpiece
+from tiny_tokenizers import SENTENCES, SHARED, SLOVAK, bpe, real, unigram, wordpiece
 from tokenizers import AddedToken, Tokenizer, models, processors
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerFast
 
 from edgecompress.corpus import Corpus, lines
 from edgecompress.encoder import bundle, closure
-from edgecompress.encoder.tokenizer import check_reload, order, trim, verify, wrap
-from edgecompress.encoder.vocabulary import Selection, count, select
+from edgecompress.encoder.counting import count
+from edgecompress.encoder.proof import verify
+from edgecompress.encoder.tokenizer import check_reload, order, trim, wrap
+from edgecompress.encoder.vocabulary import Rule, select
 from edgecompress.errors import CheckError, VocabularyError
 
-SHARED = Path(os.environ.get("EDGECOMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FAMILIES = {"unigram": unigram, "wordpiece": wordpiece, "bpe": bpe}
 FOREIGN = ("日本 snow ☃ man", "Ωmega", "a\u0301no", "", "   ", "<mask> kôň <mask>", "ďakujem️🙂")
 
@@ -153,7 +153,7 @@ def test_another_kind_of_model_is_refused() -> None:
 
 def test_saved_and_reloaded_gives_the_same_ids(tokenizer: Tokenizer, tmp_path: Path) -> None:
     counts = count(tokenizer, SLOVAK)
-    kept = select(tokenizer, [(counts, 1.0)], Selection())
+    kept = select(tokenizer, [(counts, 1.0)], Rule())
     wrapped = wrap(trim(tokenizer, kept), like(tokenizer))
     config = BertConfig(
         vocab_size=len(kept),
@@ -203,17 +203,10 @@ def test_the_proof_shows_what_was_lost() -> None:
         verify(old, old, np.arange(3), [])
 
 
-def real(name: str) -> Path:
-    path = SHARED.parent / "tokenizers" / name
-    if not path.is_file() or not (SHARED / "text").is_dir():
-        pytest.skip(f"the real tokenizer or text is not here: {path}")
-    return path
-
-
 def trimmed_on_slovak(old: Tokenizer, size: int | None) -> tuple[Tokenizer, np.ndarray, list[str]]:
     names = ("ud-snk-train", "commonvoice", "msdocs-human", "eforms")
     text = Corpus("slk", tuple(SHARED / "text" / "slk_Latn" / f"{name}.txt.gz" for name in names))
-    kept = select(old, [(count(old, lines(text)), 1.0)], Selection(size=size))
+    kept = select(old, [(count(old, lines(text)), 1.0)], Rule(size=size))
     held_out = (SHARED / "flores" / "slk_Latn" / "devtest.txt").read_text(encoding="utf-8").splitlines()
     return trim(old, kept), order(old, kept), held_out
 

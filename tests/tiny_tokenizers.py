@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from pathlib import Path
 
+import pytest
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -14,6 +17,8 @@ from tokenizers import (
     processors,
     trainers,
 )
+
+from edgecompress.encoder.nmt import nmt
 
 SLOVAK = (
     "Dnes ráno pršalo a cesta do školy bola mokrá.",
@@ -75,7 +80,7 @@ def _special(*names: str) -> list[AddedToken]:
 @cache
 def _unigram_json() -> str:
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
+    tokenizer.normalizer = normalizers.Sequence([*nmt(), normalizers.NFKC()])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     head = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -135,3 +140,14 @@ def wordpiece() -> Tokenizer:
 def bpe() -> Tokenizer:
     """RoBERTa's kind: byte-level BPE; ``<mask>`` last."""
     return Tokenizer.from_str(_bpe_json())
+
+
+SHARED = Path(os.environ.get("EDGECOMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def real(name: str) -> Path:
+    """A real tokenizer's file, or the test is skipped: it stands beside the data of EDGECOMPRESS_DATA."""
+    path = SHARED.parent / "tokenizers" / name
+    if not path.is_file() or not (SHARED / "text").is_dir():
+        pytest.skip(f"the real tokenizer or text is not here: {path}")
+    return path

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from edgecompress.binding import Context, bind, parameters
 from edgecompress.commands.show import progress
-from edgecompress.corpus import Corpus
+from edgecompress.corpus import HUB, Corpus, check
 from edgecompress.errors import InputError
 from edgecompress.extras import require
 from edgecompress.files import new_folder
 from edgecompress.options import TaskFiles
+from edgecompress.report.vocabulary import saved
 from edgecompress.stages import STAGES
 from edgecompress.tasks import TASKS
 
@@ -30,7 +31,12 @@ _OUTPUT = click.option(
     "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Result."
 )
 _CORPUS = (
-    click.Option(["--corpus"], multiple=True, metavar="[NAME=]FILE", help="Text: .txt, .jsonl, .parquet, .gz; repeat."),
+    click.Option(
+        ["--corpus"],
+        multiple=True,
+        metavar="[NAME=]FILE",
+        help="Text: .txt, .jsonl, .parquet, .gz, or hf:DATASET[:CONFIG]:COLUMN; repeat.",
+    ),
     click.Option(["--weight"], multiple=True, metavar="NAME=NUMBER", help="Weight of a named corpus; default 1."),
 )
 _TASK = (
@@ -69,6 +75,11 @@ _HELP = {
     "min_count": "tokens seen less often go",
     "min_documents": "tokens seen in fewer lines go",
     "keep": "a token that must stay; repeat",
+    "coverage": "share of the text's tokens to keep, by the most frequent; 0.9999 drops the rarest",
+    "keep_files": "a file of tokens that must stay, one a line; repeat",
+    "alphabet": "a language (sk, mt) whose letters stay, by CLDR; repeat",
+    "letters": "further characters that stay",
+    "fill": "what fills up to --size: unseen tokens by rank, or only those in the text's scripts",
     "method": "how hidden dimensions are chosen",
     "attention": "how the places inside heads are chosen",
 }
@@ -111,6 +122,7 @@ def _option(name: str, annotation: Any, default: Any) -> click.Option:
     if origin in (Union, types.UnionType):
         annotation = next(a for a in arguments if a is not type(None))
     kind = click.Choice(list(arguments)) if origin is Literal else _plain_kind(annotation)
+    kind = str if kind is Path else kind  # the binding makes it a path
     required = default is inspect.Parameter.empty
     shown = [] if required or default in (None, (), "") else [f"default {default}"]
     text = "; ".join([*([_HELP[name]] if name in _HELP else []), *shown])
@@ -136,21 +148,28 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         elif dataclasses.is_dataclass(kind):
             table[option] = {f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}
         elif option in values:
-            table[option] = list(values[option]) if isinstance(values[option], tuple) else values[option]
+            table[option] = values[option]
     arguments = bind(function, table, name, context)
     context.check("options")
     return arguments
 
 
 def _corpora(files: tuple[str, ...], weights: tuple[str, ...]) -> dict[str, Corpus]:
-    named: dict[str, list[Path]] = {}
+    named: dict[str, list[str]] = {}
     for text in files:
-        name, _, path = text.rpartition("=")
-        if not Path(path).is_file():
-            raise InputError(f"--corpus {text}: no file {path!r}: give [NAME=]FILE")
-        named.setdefault(name or "text", []).append(Path(path))
+        name, _, source = text.rpartition("=")
+        if not source.startswith(HUB) and not Path(source).is_file():
+            raise InputError(f"--corpus {text}: no file {source!r}: give [NAME=]FILE, or [NAME=]hf:DATASET:COLUMN")
+        named.setdefault(name or "text", []).append(source)
     factor = dict(_weight(text, named) for text in weights)
-    return {name: Corpus(name, tuple(paths), factor.get(name, 1.0)) for name, paths in named.items()}
+    return {name: _corpus(name, sources, factor.get(name, 1.0)) for name, sources in named.items()}
+
+
+def _corpus(name: str, sources: list[str], weight: float) -> Corpus:
+    paths = tuple(Path(source) for source in sources if not source.startswith(HUB))
+    made = Corpus(name, paths, weight, tuple(source for source in sources if source.startswith(HUB)))
+    check(made)
+    return made
 
 
 def _weight(text: str, known: Mapping[str, Any]) -> tuple[str, float]:
@@ -183,6 +202,9 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
         last = dataclasses.replace(after.history[-1], seconds=seconds, key=key)
         save(dataclasses.replace(after, history=(*after.history[:-1], last)), draft)
     shutil.rmtree(work.parent, ignore_errors=True)
+    if name == "trim":
+        for table in saved(last.details, (before.parameters, after.parameters)):
+            console.print(table)
     share = 100 * (1 - after.parameters / before.parameters)
     console.print(
         f"{output}: {before.parameters:,} → {after.parameters:,} parameters ({share:.1f} % fewer) in {seconds:.0f} s",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgecompress.errors import VocabularyError
 
@@ -51,6 +51,14 @@ def layout(tokenizer: Tokenizer) -> Layout:
     ids.update({token["content"]: token["id"] for token in spec["added_tokens"]})
     unknown = model["unk_id"] if kind == "Unigram" else ids.get(model["unk_token"] or "")
     return Layout(spec, kind, ids, max(ids.values(), default=-1) + 1, unknown)
+
+
+def rows(tokenizer: Tokenizer) -> int:
+    """Return one past the highest id: the length of every array that has an entry a token."""
+    if isinstance(tokenizer.model, models.Unigram):  # whose pieces have no gaps; their names take long to list
+        added = max(tokenizer.get_added_tokens_decoder(), default=-1) + 1
+        return max(tokenizer.get_vocab_size(with_added_tokens=False), added)
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from edgecompress.encoder.nmt import RUNS, nmt
 from edgecompress.errors import MissingExtraError, SourceError
 from edgecompress.files import sha256
 
@@ -144,9 +145,8 @@ def _read_header(data: mmap.mmap) -> _Header:
 def _tokenizer(header: _Header) -> PreTrainedTokenizerFast:
     """Build XLM-R's fast tokenizer from the pieces."""
     backend = Tokenizer(models.Unigram(list(header.pieces), unk_id=3))
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
-    )
+    spaces = normalizers.Replace(Regex(RUNS), " ")
+    backend.normalizer = normalizers.Sequence([*nmt(), normalizers.NFKC(), spaces])
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.decoder = decoders.Metaspace()
     backend.post_processor = processors.TemplateProcessing(

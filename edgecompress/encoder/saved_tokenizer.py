@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
@@ -13,8 +14,6 @@ from edgecompress.encoder.tokenizer import SPECIALS, wrap
 from edgecompress.errors import SourceError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transformers import PretrainedConfig
 
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
@@ -44,6 +43,26 @@ def read_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenize
     if wrapped.model_max_length > _UNSET:
         wrapped.model_max_length = _longest(config)
     return wrapped
+
+
+def read_backend(ref: str) -> Tokenizer:
+    """Return the tokenizer that ``ref`` names: ``"e5-small"``, a folder, or a tokenizer.json. Raises SourceError.
+
+    A folder needs no model in it. Its tokenizer.json is taken literally; without one, AutoTokenizer converts what
+    there is.
+    """
+    from edgecompress.encoder import e5_small
+
+    if ref == e5_small.NAME:
+        packaged: Tokenizer = e5_small.tokenizer().backend_tokenizer
+        return packaged
+    path = Path(ref).expanduser()
+    if not path.exists():
+        raise SourceError(f"{ref} does not exist: give a folder, a tokenizer.json, or {e5_small.NAME}")
+    found = _backend(path / "tokenizer.json" if path.is_dir() else path)
+    if found is None and not any((path / name).is_file() for name in _FILES):
+        raise SourceError(f"{ref} has no tokenizer (none of {', '.join(_FILES)})")
+    return _by_class(path).backend_tokenizer if found is None else found
 
 
 def _backend(path: Path) -> Tokenizer | None:

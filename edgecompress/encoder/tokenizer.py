@@ -1,4 +1,4 @@
-"""Cutting a tokenizer down to the tokens that are kept, and proving that it still does the same.
+"""Cutting a tokenizer down to the tokens that are kept (see ``proof`` for what shows that it still does the same).
 
 Only the fast tokenizer's JSON is edited. A kept token's new id is its rank among the kept old ids: specials at low ids
 stay low and in order, one at a high id (XLM-R's ``<mask>``, 250001) comes last. :func:`order` gives the old ids in
@@ -8,12 +8,11 @@ new-id order, which is the order in which embedding rows are gathered.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from edgecompress.encoder import closure
@@ -27,38 +26,8 @@ if TYPE_CHECKING:
     from edgecompress.records import Json
 
 Ids = NDArray[np.int64]
-_BATCH = 256
-_EXAMPLES = 10
 SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _CARRIED = ("model_max_length", "padding_side", "truncation_side", "model_input_names", "clean_up_tokenization_spaces")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A text that the trimmed tokenizer cuts differently, with the tokens of the old and of the new one."""
-
-    text: str
-    old: tuple[str, ...]
-    new: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """How a trimmed tokenizer compares with the original on ``texts`` texts.
-
-    ``unchanged``: share of texts with the same tokens (ids mapped) at the same offsets; ``unknown``: UNK tokens a
-    token; ``fertility``: tokens a blank-separated word; ``coverage``: share of non-blank characters outside UNK.
-    """
-
-    texts: int
-    unchanged: float
-    unknown_old: float
-    unknown_new: float
-    fertility_old: float
-    fertility_new: float
-    coverage_old: float
-    coverage_new: float
-    examples: tuple[Difference, ...]
 
 
 def order(tokenizer: Tokenizer, kept: Ids) -> Ids:
@@ -92,14 +61,20 @@ def _needed(tokens: Layout) -> set[int]:
 
 
 def trim(tokenizer: Tokenizer, kept: Ids) -> Tokenizer:
-    """Return a new tokenizer with only the tokens of ``order(tokenizer, kept)``, ids 0 to n−1 without a gap.
+    """Return the tokenizer that :func:`cut` makes."""
+    return cut(tokenizer, kept)[0]
+
+
+def cut(tokenizer: Tokenizer, kept: Ids) -> tuple[Tokenizer, Ids]:
+    """Return a new tokenizer with only the tokens of ``order(tokenizer, kept)``, ids 0 to n−1 without a gap; and them.
 
     BPE merges go when one of their parts or their result goes. Truncation, padding, the post-processor and added tokens
     (inside or outside of the model's vocabulary) are carried over with new ids. Raises VocabularyError for a model that
     is not WordPiece, Unigram or BPE, CheckError when the result does not number its tokens as it should.
     """
     tokens = closure.layout(tokenizer)
-    new = {int(old): at for at, old in enumerate(_order(tokens, kept))}
+    old_ids = _order(tokens, kept)
+    new = {old: at for at, old in enumerate(old_ids.tolist())}
     spec = {
         **tokens.spec,
         "added_tokens": [{**token, "id": new[token["id"]]} for token in tokens.spec["added_tokens"]],
@@ -111,7 +86,7 @@ def trim(tokenizer: Tokenizer, kept: Ids) -> Tokenizer:
     expected = {name: new[at] for name, at in tokens.ids.items() if at in new}
     if trimmed.get_vocab(with_added_tokens=True) != expected:
         raise CheckError("the trimmed tokenizer numbers its tokens differently: an added token lies among model tokens")
-    return trimmed
+    return trimmed, old_ids
 
 
 def _model(tokens: Layout, new: dict[int, int]) -> Json:
@@ -163,64 +138,6 @@ def wrap(tokenizer: Tokenizer, like: PreTrainedTokenizerFast) -> PreTrainedToken
             options[name] = [str(token) for token in extra]
             break
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **options)
-
-
-def verify(old: Tokenizer, new: Tokenizer, order: Ids, texts: Sequence[str]) -> Proof:
-    """Compare both tokenizers on held-out ``texts``; ``order`` gives the old id of each new one.
-
-    Special tokens, truncation and padding are left out. Raises VocabularyError when ``texts`` is empty.
-    """
-    if not texts:
-        raise VocabularyError("no texts to verify the tokenizer on: give at least one")
-    sides = (closure.plain(old), closure.plain(new))
-    unknowns = tuple(_unknown_id(side) for side in sides)
-    tallies = np.zeros((2, 3), np.int64)  # old and new: tokens, UNK tokens, characters inside UNK
-    same = 0
-    examples: list[Difference] = []
-    for start in range(0, len(texts), _BATCH):
-        batch = list(texts[start : start + _BATCH])
-        before, after = (side.encode_batch(batch, add_special_tokens=False) for side in sides)
-        for text, one, two in zip(batch, before, after, strict=True):
-            alike = _alike(one, two, order)
-            same += alike
-            if not alike and len(examples) < _EXAMPLES:
-                examples.append(Difference(text, tuple(one.tokens), tuple(two.tokens)))
-            tallies += [_tally(text, one, unknowns[0]), _tally(text, two, unknowns[1])]
-    words = max(sum(len(text.split()) for text in texts), 1)
-    letters = max(sum(len("".join(text.split())) for text in texts), 1)
-    (all_old, unk_old, lost_old), (all_new, unk_new, lost_new) = tallies.tolist()
-    return Proof(
-        texts=len(texts),
-        unchanged=same / len(texts),
-        unknown_old=unk_old / max(all_old, 1),
-        unknown_new=unk_new / max(all_new, 1),
-        fertility_old=all_old / words,
-        fertility_new=all_new / words,
-        coverage_old=1 - lost_old / letters,
-        coverage_new=1 - lost_new / letters,
-        examples=tuple(examples),
-    )
-
-
-def _unknown_id(tokenizer: Tokenizer) -> int:
-    """Return the UNK id, −1 when there is none."""
-    unknown = closure.layout(tokenizer).unknown
-    return -1 if unknown is None else unknown
-
-
-def _alike(old: Encoding, new: Encoding, order: Ids) -> bool:
-    """Whether both have the same tokens at the same offsets."""
-    ids = np.array(new.ids, np.int64)
-    return old.offsets == new.offsets and np.array_equal(np.array(old.ids, np.int64), order[ids])
-
-
-def _tally(text: str, encoding: Encoding, unknown: int) -> tuple[int, int, int]:
-    """Return tokens, UNK tokens, and non-blank characters inside UNK tokens."""
-    if unknown not in encoding.ids:
-        return len(encoding.ids), 0, 0
-    spans = [span for span, at in zip(encoding.offsets, encoding.ids, strict=True) if at == unknown]
-    lost = sum(len("".join(text[first:last].split())) for first, last in spans)
-    return len(encoding.ids), len(spans), lost
 
 
 def check_reload(folder: Path, expected: PreTrainedTokenizerFast, texts: Sequence[str]) -> None:

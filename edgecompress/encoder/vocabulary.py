@@ -1,106 +1,51 @@
-"""Which tokens a language needs: count them on its text, then choose, closed under what the tokenizer requires."""
+"""Which tokens a language needs: rank what was counted on its text, closed under what the tokenizer requires."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecompress.encoder import closure
+from edgecompress.encoder import closure, scripts
 from edgecompress.errors import VocabularyError
-from edgecompress.progress import report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
     from edgecompress.encoder.closure import Layout
+    from edgecompress.encoder.counting import Counts
 
 Ids = NDArray[np.int64]
-_BATCH = 512
-_CODEPOINTS = 0x110000
+Fill = Literal["none", "rank", "script"]
 _FOREIGN = 0.5
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What was seen in a text.
+class Rule:
+    """How many tokens stay (``size``: specials and closure included; None: all that qualify), and which.
 
-    ``tokens`` and ``documents`` (one entry per token id): occurrences, and lines with at least one; ``characters``:
-    occurrences of each non-blank character after the tokenizer's normalizer; ``lines`` and ``total``: lines, tokens.
-    """
-
-    tokens: Ids
-    documents: Ids
-    characters: Mapping[str, int]
-    lines: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The rule: how many tokens (specials and closure included; None: all that qualify), and which qualify.
-
-    A token qualifies when it occurs ``min_count`` times in ``min_documents`` lines, all languages together. ``keep``
-    names tokens (as the tokenizer spells them) that stay in any case.
+    A token qualifies when it occurs ``min_count`` times in ``min_documents`` lines, all languages together, and is
+    among the most frequent ones that make up the share ``coverage`` of all occurrences. ``keep`` names tokens (as the
+    tokenizer spells them) and ``characters`` characters that stay in any case. Where fewer than ``size`` qualify,
+    ``fill`` adds tokens that were not seen, in the order of the tokenizer's own ids: "rank" any, "script" those written
+    in the scripts of the text.
     """
 
     size: int | None = None
     min_count: int = 1
     min_documents: int = 1
     keep: tuple[str, ...] = ()
+    coverage: float = 1.0
+    characters: str = ""
+    fill: Fill = "none"
 
 
-def count(tokenizer: Tokenizer, lines: Iterable[str], *, task: str = "count tokens") -> Counts:
-    """Count tokens and characters over ``lines`` in one pass, in memory that does not grow with the text.
-
-    Special tokens, truncation and padding are left out. Progress is reported as lines of ``task``.
-    """
-    encoder = closure.plain(tokenizer)
-    rows = closure.layout(tokenizer).rows
-    tokens, documents = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    points = np.zeros(_CODEPOINTS, np.int64)
-    done = 0
-    for batch in _batches(lines):
-        ids, line = _flat(encoder.encode_batch_fast(batch, add_special_tokens=False))
-        tokens += np.bincount(ids, minlength=rows)
-        documents += np.bincount(np.unique(line * rows + ids) % rows, minlength=rows)
-        seen = np.bincount(_codepoints(encoder, batch))
-        points[: len(seen)] += seen
-        done += len(batch)
-        report(task, done, note=f"{int(tokens.sum()):,} tokens")
-    characters = {chr(at): int(points[at]) for at in np.flatnonzero(points) if not chr(at).isspace()}
-    return Counts(tokens, documents, characters, done, int(tokens.sum()))
-
-
-def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Yield lists of up to 512 lines."""
-    rest = iter(lines)
-    while batch := list(islice(rest, _BATCH)):
-        yield batch
-
-
-def _flat(encodings: Sequence[Encoding]) -> tuple[Ids, Ids]:
-    """Return the ids of all encodings in one array, and for each the index of its line."""
-    listed = [encoding.ids for encoding in encodings]
-    lengths = np.fromiter(map(len, listed), np.int64, len(listed))
-    ids = np.fromiter(chain.from_iterable(listed), np.int64, int(lengths.sum()))
-    return ids, np.repeat(np.arange(len(listed)), lengths)
-
-
-def _codepoints(tokenizer: Tokenizer, batch: Sequence[str]) -> NDArray[np.uint32]:
-    """Return the code points of the normalized lines, one after the other."""
-    normalizer: Any = tokenizer.normalizer
-    text = "\n".join(map(normalizer.normalize_str, batch) if normalizer else batch)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def select(tokenizer: Tokenizer, counts: Sequence[tuple[Counts, float]], rule: Selection) -> Ids:
+def select(tokenizer: Tokenizer, counts: Sequence[tuple[Counts, float]], rule: Rule) -> Ids:
     """Return the old ids to keep, ascending, for the (counts, weight) of each language.
 
     Tokens are ranked by relative frequency, mixed by weight; equal ones by old id. The result is closed (see
@@ -118,21 +63,40 @@ def select(tokenizer: Tokenizer, counts: Sequence[tuple[Counts, float]], rule: S
         parts = "specials, characters seen, must-keep tokens and what they are merged from"
         raise VocabularyError(f"size {rule.size} is below the {len(kept)} tokens that must stay ({parts})")
     room = rule.size if rule.size is not None else tokens.rows
-    for token in _ranked(counts, rule):
-        if len(kept) >= room:
-            break
-        wanted = closure.ancestors(token, made_of, kept)
-        if len(kept) + len(wanted) <= room:
-            kept |= wanted
+    for candidates in (_ranked(counts, rule), _unseen(tokens, counts, rule)):
+        for token in candidates:
+            if len(kept) >= room:
+                break
+            wanted = closure.ancestors(token, made_of, kept)
+            if len(kept) + len(wanted) <= room:
+                kept |= wanted
     return np.array(sorted(kept), np.int64)
 
 
-def _check(tokens: Layout, counts: Sequence[tuple[Counts, float]], rule: Selection) -> None:
-    """Refuse rules and counts that cannot give a vocabulary."""
+def check_rule(tokenizer: Tokenizer, rule: Rule) -> None:
+    """Raise VocabularyError for a rule that no text could meet, before any text is read."""
+    _check_rule(closure.layout(tokenizer), rule)
+
+
+def _check_rule(tokens: Layout, rule: Rule) -> None:
+    """Refuse what cannot be asked of this tokenizer."""
     if rule.size is not None and rule.size > len(tokens.ids):
         raise VocabularyError(f"size {rule.size} is above the tokenizer's own {len(tokens.ids)} tokens; choose less")
+    if not 0 < rule.coverage <= 1:
+        raise VocabularyError(f"coverage {rule.coverage} is not a share above 0 and up to 1; 0.9999 is usual")
+    if rule.fill != "none" and rule.size is None:
+        raise VocabularyError(f"fill {rule.fill!r} needs a size to fill up to; give size")
+    for name in rule.keep:
+        _named(tokens, name)
+
+
+def _check(tokens: Layout, counts: Sequence[tuple[Counts, float]], rule: Rule) -> None:
+    """Refuse rules and counts that cannot give a vocabulary."""
+    _check_rule(tokens, rule)
     if not any(counted.total for counted, _ in counts):
         raise VocabularyError("nothing was counted: the text is empty; give a corpus with at least one line")
+    if rule.min_documents > 1 and any(counted.documents is None for counted, _ in counts):
+        raise VocabularyError("min_documents needs counts of lines: count with documents=True")
     for counted, weight in counts:
         if len(counted.tokens) != tokens.rows:
             raise VocabularyError(f"counts of {len(counted.tokens)} tokens do not fit a tokenizer of {tokens.rows}")
@@ -154,9 +118,9 @@ def foreign_share(tokens: Layout, counted: Counts) -> float:
     return float(counted.tokens[sorted(unknown)].sum() / max(counted.total - blank, 1))
 
 
-def _mandatory(tokens: Layout, counts: Sequence[tuple[Counts, float]], rule: Selection) -> set[int]:
+def _mandatory(tokens: Layout, counts: Sequence[tuple[Counts, float]], rule: Rule) -> set[int]:
     """Return what stays at any size, before BPE ancestors."""
-    seen = set().union(*(counted.characters for counted, _ in counts))
+    seen = set().union(*(counted.characters for counted, _ in counts)) | set(rule.characters)
     return closure.always(tokens) | closure.characters(tokens, seen) | {_named(tokens, name) for name in rule.keep}
 
 
@@ -170,15 +134,35 @@ def _named(tokens: Layout, name: str) -> int:
     raise VocabularyError(f"the tokenizer has no token {name!r} to keep{hint}")
 
 
-def _ranked(counts: Sequence[tuple[Counts, float]], rule: Selection) -> list[int]:
+def _ranked(counts: Sequence[tuple[Counts, float]], rule: Rule) -> list[int]:
     """Return the qualifying tokens, most frequent first. Raises VocabularyError when there are none."""
-    tokens = sum(counted.tokens for counted, _ in counts)
-    documents = sum(counted.documents for counted, _ in counts)
-    mixed = sum(weight * counted.tokens / max(counted.total, 1) for counted, weight in counts)
+    tokens: Any = sum(counted.tokens for counted, _ in counts)
+    mixed: Any = sum(weight * counted.tokens / max(counted.total, 1) for counted, weight in counts)
     least = max(rule.min_count, 1)
-    (found,) = np.nonzero((np.asarray(tokens) >= least) & (np.asarray(documents) >= rule.min_documents))
+    qualifies = tokens >= least
+    if rule.min_documents > 1:
+        documents: Any = sum(counted.documents for counted, _ in counts)
+        qualifies &= documents >= rule.min_documents
+    (found,) = np.nonzero(qualifies)
     if not len(found):
         wanted = f"{least} times in {rule.min_documents} lines"
         raise VocabularyError(f"no token occurs {wanted}: lower min_count or min_documents, or give more text")
-    order: list[int] = found[np.argsort(-np.asarray(mixed)[found], kind="stable")].tolist()
+    ranked = found[np.argsort(-mixed[found], kind="stable")]
+    order: list[int] = ranked[: _enough(mixed[ranked] / mixed.sum(), rule.coverage)].tolist()
     return order
+
+
+def _enough(shares: NDArray[np.float64], coverage: float) -> int:
+    """Return how many of the ``shares``, largest first, it takes to reach ``coverage``; all where they do not."""
+    return len(shares) if coverage >= 1 else int(np.searchsorted(np.cumsum(shares), coverage - 1e-12)) + 1
+
+
+def _unseen(tokens: Layout, counts: Sequence[tuple[Counts, float]], rule: Rule) -> Iterable[int]:
+    """Yield the tokens that may fill the vocabulary up, by ascending id; those that are kept already do no harm."""
+    if rule.fill == "none":
+        return
+    spell = scripts.speller(tokens)
+    known = scripts.main_scripts([counted.characters for counted, _ in counts])
+    for name, at in sorted(tokens.ids.items(), key=lambda item: item[1]):
+        if rule.fill == "rank" or scripts.scripts_of(spell(name)) <= known:
+            yield at

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
+from edgecompress.options import Selection
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
+    from edgecompress.encoder.proof import Proof
 
 
 _PROOF_LINES = 1000  # of each corpus: how many texts the two tokenizers are compared on
@@ -22,34 +30,85 @@ def trim(
     min_count: int = 1,
     min_documents: int = 1,
     keep: tuple[str, ...] = (),
+    selection: Selection = Selection(),
 ) -> Bundle:
     """Keep the tokens that the corpora use, at most SIZE of them, and drop their rows from the model.
 
-    Corpora are mixed by weight. Every character seen stays writable, special tokens always stay, and the ids of the
-    result are contiguous in the order of the old ones. Raises VocabularyError for a selection that cannot be made.
+    Corpora are mixed by weight. Every character seen, digits and punctuation stay writable, special tokens always stay,
+    and the ids of the result are contiguous in the order of the old ones. Raises VocabularyError for a selection that
+    cannot be made.
     """
-    from itertools import chain, islice
-
     import torch
 
     from edgecompress.corpus import lines
-    from edgecompress.encoder import closure, surgery, tokenizer, vocabulary
+    from edgecompress.encoder import closure, counting, letters, surgery, tokenizer, vocabulary
+    from edgecompress.encoder.dropped import dropped
 
     backend = closure.plain(bundle.tokenizer.backend_tokenizer)
-    counts = [(vocabulary.count(backend, lines(c), task=f"counting {c.name}"), c.weight) for c in corpora]
-    rule = vocabulary.Selection(size=size, min_count=min_count, min_documents=min_documents, keep=keep)
-    order = tokenizer.order(backend, vocabulary.select(backend, counts, rule))
-    smaller = tokenizer.trim(backend, order)
-    proof = tokenizer.verify(backend, smaller, order, list(chain(*(islice(lines(c), _PROOF_LINES) for c in corpora))))
-    trimmed = tokenizer.wrap(smaller, bundle.tokenizer)
-    model = surgery.keep(bundle.model, surgery.Cut(vocab=torch.from_numpy(order).long()))
+    _check_rows(backend, bundle)
+    rule = vocabulary.Rule(
+        size=size,
+        min_count=min_count,
+        min_documents=min_documents,
+        keep=(*keep, *(token for path in selection.keep_files for token in _tokens(path))),
+        coverage=selection.coverage,
+        characters=letters.characters(backend, selection.alphabet, selection.letters),
+        fill=selection.fill,
+    )
+    vocabulary.check_rule(backend, rule)
+    counts = [
+        (counting.count(backend, lines(c), documents=min_documents > 1, task=f"counting {c.name}"), c.weight)
+        for c in corpora
+    ]
+    smaller, order = tokenizer.cut(backend, vocabulary.select(backend, counts, rule))
+    lost = dropped(backend, [counted for counted, _ in counts], order)
     details = {
         "kept": len(order),
         "of": backend.get_vocab_size(),
         "tokens_read": sum(c.total for c, _ in counts),
+        **_proved(_prove(backend, smaller, order, corpora)),
+        "dropped": dataclasses.asdict(lost),
+    }
+    model = surgery.keep(bundle.model, surgery.Cut(vocab=torch.from_numpy(order).long()))
+    options = {"corpora": corpora, "size": size, "min_count": min_count, "min_documents": min_documents, "keep": keep}
+    step = record("trim", model, details, **options, selection=selection)
+    return bundle.then(step, model=model, tokenizer=tokenizer.wrap(smaller, bundle.tokenizer))
+
+
+def _check_rows(backend: Tokenizer, bundle: Bundle) -> None:
+    """Raise VocabularyError when the tokenizer has ids for which the model has no embedding."""
+    from edgecompress.errors import VocabularyError
+
+    rows = bundle.model.get_input_embeddings().weight.shape[0]
+    highest = max(backend.get_vocab(with_added_tokens=True).values())
+    if highest >= rows:
+        raise VocabularyError(
+            f"the tokenizer has id {highest}, the model only {rows} embedding rows: use the model's own tokenizer"
+        )
+
+
+def _tokens(path: Path) -> list[str]:
+    """Read the tokens of a must-keep file: one a line, blanks at its ends belong to no token."""
+    from edgecompress.corpus import Corpus, lines
+
+    return list(lines(Corpus(path.name, (path,))))
+
+
+def _prove(old: Tokenizer, new: Tokenizer, order: Any, corpora: Sequence[Corpus]) -> Proof:
+    """Compare both tokenizers on the first lines of each corpus."""
+    from itertools import chain, islice
+
+    from edgecompress.corpus import lines
+    from edgecompress.encoder.proof import verify
+
+    return verify(old, new, order, chain.from_iterable(islice(lines(c), _PROOF_LINES) for c in corpora))
+
+
+def _proved(proof: Proof) -> dict[str, Any]:
+    """Return what the history keeps of a proof."""
+    return {
         "unchanged_texts": round(proof.unchanged, 4),
         "unknown_share": round(proof.unknown_new, 6),
         "tokens_per_word": [round(proof.fertility_old, 3), round(proof.fertility_new, 3)],
+        "characters_per_token": [round(proof.characters_old, 3), round(proof.characters_new, 3)],
     }
-    options = {"corpora": corpora, "size": size, "min_count": min_count, "min_documents": min_documents, "keep": keep}
-    return bundle.then(record("trim", model, details, **options), model=model, tokenizer=trimmed)
