@@ -50,8 +50,8 @@ def _demo() -> str:
     for table in bench_table(read_results(path), host):
         console.print(table)
     lines = [line.rstrip() for line in console.export_text().splitlines()]
-    table = "```text\n" + "\n".join(lines).strip("\n") + "\n```"
-    return f"{table}\n\nThis table: {note}." if note else table
+    shown = "```text\n" + "\n".join(lines).strip("\n") + "\n```"
+    return f"{shown}\n\nThis table: {note}." if note else shown
 
 
 def _structure() -> str:
