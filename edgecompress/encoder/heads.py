@@ -78,12 +78,25 @@ def _copy_encoder(old: PreTrainedModel, new: PreTrainedModel) -> None:
     new.load_state_dict({**wanted, **state}, strict=True)
 
 
+def head_linears(model: PreTrainedModel) -> tuple[nn.Linear | None, nn.Linear]:
+    """Return the square layer of a task head (None where it has none) and its output layer."""
+    linears = _outside_encoder(model)
+    squares = [layer for layer in linears if layer.in_features == layer.out_features]
+    outputs = [layer for layer in linears if layer not in squares] or linears[-1:]
+    return (squares[0] if squares and squares[0] is not outputs[-1] else None), outputs[-1]
+
+
 def _start_square_layers_as_identity(model: PreTrainedModel) -> None:
-    inside = set(encoder_of(model).modules()) - set(_poolers(encoder_of(model)))
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and module not in inside and module.in_features == module.out_features:
+    for module in _outside_encoder(model):
+        if module.in_features == module.out_features:
             nn.init.eye_(module.weight)
             nn.init.zeros_(module.bias)
+
+
+def _outside_encoder(model: PreTrainedModel) -> list[nn.Linear]:
+    """List the head's linear layers; a pooler counts as the head's, though transformers keeps it in the encoder."""
+    inside = set(encoder_of(model).modules()) - set(_poolers(encoder_of(model)))
+    return [module for module in model.modules() if isinstance(module, nn.Linear) and module not in inside]
 
 
 def _poolers(encoder: nn.Module) -> list[nn.Module]:

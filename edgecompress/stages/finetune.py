@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.errors import RecipeError, TaskDataError
 from edgecompress.options import TaskFiles, Training
@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from edgecompress.encoder.bundle import Bundle
     from edgecompress.tasks import Task
 
+Head = Literal["probe", "random"]
+
 
 def finetune(
     bundle: Bundle,
     *,
     task: TaskFiles,
+    head: Head = "probe",
     training: Training = Training(epochs=5, learning_rate=1e-4),
 ) -> Bundle:
     """Put a head for TASK on the encoder and train both; the epoch that is best on the validation split is kept.
 
-    Text tasks get one label a text; token tasks one a word, on its first sub-token. Raises TaskDataError for examples
-    that cannot be read, and for validation labels that the training split lacks.
+    HEAD is where it starts: ``probe``, fitted to the encoder as it is (LP-FT, arXiv 2202.10054), or ``random``. Text
+    tasks get one label a text; token tasks one a word, on its first sub-token. Raises TaskDataError for examples that
+    cannot be read, and for validation labels that the training split lacks.
     """
     from functools import partial
 
@@ -34,6 +38,7 @@ def finetune(
     from edgecompress.tasks import TASKS
     from edgecompress.tasks.examples import check_labels, labels_of, read_examples
     from edgecompress.training.data import task_batch, task_dataset
+    from edgecompress.training.probe import fit_head
     from edgecompress.training.trainer import Data, fit
 
     if task.kind not in TASKS:
@@ -48,11 +53,13 @@ def finetune(
     limit = min(training.max_length, longest_input(bundle))
     check_length(bundle, limit)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
-    torch.manual_seed(training.seed)
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
+    if head == "probe":
+        fit_head(model, splits[0], collate, seed=training.seed)
+    torch.manual_seed(training.seed)
     data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
     details = fit(model, data, training, label=f"finetune {task.kind}")
-    step = record("finetune", model, {"labels": list(labels), **details}, task=task, training=training)
+    step = record("finetune", model, {"labels": list(labels), **details}, task=task, head=head, training=training)
     return bundle.then(step, model=model.eval())
 
 

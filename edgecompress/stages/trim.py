@@ -61,14 +61,9 @@ def trim(
         for c in corpora
     ]
     smaller, order = tokenizer.cut(backend, vocabulary.select(backend, counts, rule))
-    lost = dropped(backend, [counted for counted, _ in counts], order)
-    details = {
-        "kept": len(order),
-        "of": backend.get_vocab_size(),
-        "tokens_read": sum(c.total for c, _ in counts),
-        **_proved(_prove(backend, smaller, order, corpora)),
-        "dropped": dataclasses.asdict(lost),
-    }
+    found = {"kept": len(order), "of": backend.get_vocab_size(), "tokens_read": sum(c.total for c, _ in counts)}
+    lost = dataclasses.asdict(dropped(backend, [counted for counted, _ in counts], order))
+    details = {**found, **_proved(_prove(backend, smaller, order, corpora)), "dropped": lost}
     model = surgery.keep(bundle.model, surgery.Cut(vocab=torch.from_numpy(order).long()))
     options = {"corpora": corpora, "size": size, "min_count": min_count, "min_documents": min_documents, "keep": keep}
     step = record("trim", model, details, **options, selection=selection)

@@ -1,0 +1,118 @@
+"""Start a fresh task head where a linear probe puts it, before the encoder is trained with it.
+
+A random head sends random gradients into the encoder and spoils what distillation taught it, the more the smaller the
+data. Probing first and training everything after ("LP-FT", Kumar et al. 2022, arXiv 2202.10054) avoids that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from edgecompress.encoder.heads import head_linears
+from edgecompress.encoder.importance import IGNORED
+from edgecompress.progress import report
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+_BATCH = 32
+_PENALTY = 0.01  # of the squared weights, per label: what keeps a probe on a few hundred texts from fitting noise
+_SPREAD = 0.5  # standard deviations the square layer hands to its tanh: most values meet its straight part
+_ITERATIONS = 100
+
+
+def fit_head(
+    model: PreTrainedModel,
+    data: Dataset,
+    collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]],
+    *,
+    tokens: int = 32768,
+    seed: int = 0,
+) -> None:
+    """Fit the head of ``model`` in place, the encoder as it is, on about ``tokens`` tokens of ``data``.
+
+    The square layer before the output, where the architecture has one, standardises each dimension; the output layer
+    is the multinomial logistic regression on what it is given.
+    """
+    square, output = head_linears(model)
+    batches = _batches(data, collate, tokens, seed)
+    was_training = model.training
+    model.eval()
+    if square is not None:
+        seen, _ = _inputs(model, square, batches, "head: spread")
+        scale = _SPREAD / seen.std(0).clamp_min(1e-6)
+        with torch.no_grad():
+            square.weight.copy_(torch.diag(scale))
+            square.bias.copy_(-seen.mean(0) * scale)
+    weight, bias = logistic_regression(*_inputs(model, output, batches, "head: probe"), output.out_features)
+    with torch.no_grad():
+        output.weight.copy_(weight)
+        output.bias.copy_(bias)
+    model.train(was_training)
+
+
+def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Return weight (classes, width) and bias (classes,) that minimise cross-entropy plus an L2 penalty.
+
+    ``inputs`` (examples, width) are standardised while fitting, so that the penalty treats dimensions alike; the
+    result applies to inputs as they are.
+    """
+    mean, spread = inputs.mean(0), inputs.std(0).clamp_min(1e-6)
+    standard = (inputs - mean) / spread
+    weight = torch.zeros(classes, inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimiser.zero_grad()
+        value = nn.functional.cross_entropy(standard @ weight.T + bias, labels) + _PENALTY / 2 * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value)
+
+    optimiser.step(loss)
+    scaled = weight.detach() / spread
+    return scaled, bias.detach() - scaled @ mean
+
+
+def _batches(
+    data: Dataset, collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]], tokens: int, seed: int
+) -> list[dict[str, Tensor]]:
+    """Draw examples worth about ``tokens`` tokens, the same for the same seed, batched by length."""
+    lengths = torch.tensor(list(data["length"]))
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    chosen = order[: max(1, int((lengths[order].cumsum(0) <= tokens).sum()))]
+    by_length = chosen[lengths[chosen].argsort(stable=True)].tolist()
+    rows = [data[i] for i in by_length]
+    return [collate(rows[i : i + _BATCH]) for i in range(0, len(rows), _BATCH)]
+
+
+@torch.no_grad()
+def _inputs(
+    model: PreTrainedModel, layer: nn.Linear, batches: Sequence[dict[str, Tensor]], task: str
+) -> tuple[Tensor, Tensor]:
+    """Return what ``layer`` is given, (examples, width), and the labels (examples,); unlabelled positions left out."""
+    found, labels = [], []
+    with _watching(layer) as given:
+        for done, batch in enumerate(batches, 1):
+            model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            real = batch["labels"] != IGNORED
+            found.append(given.pop()[real])
+            labels.append(batch["labels"][real])
+            report(task, done, len(batches))
+    return torch.cat(found), torch.cat(labels)
+
+
+@contextmanager
+def _watching(layer: nn.Linear) -> Iterator[list[Tensor]]:
+    given: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
+    try:
+        yield given
+    finally:
+        hook.remove()
