@@ -25,6 +25,8 @@ _BATCH = 32
 _PENALTY = 0.01  # of the squared weights, per label: what keeps a probe on a few hundred texts from fitting noise
 _SPREAD = 0.5  # standard deviations the square layer hands to its tanh: most values meet its straight part
 _ITERATIONS = 100
+_CONSTANT = 1e-6  # a standard deviation below this is rounding
+_ENOUGH = 8  # batches that tell how far a dimension spreads
 
 
 def fit_head(
@@ -45,8 +47,8 @@ def fit_head(
     was_training = model.training
     model.eval()
     if square is not None:
-        seen, _ = _inputs(model, square, batches, "head: spread")
-        scale = _SPREAD / seen.std(0).clamp_min(1e-6)
+        seen, _ = _inputs(model, square, batches[:: -(-len(batches) // _ENOUGH)], "head: spread")
+        scale = _SPREAD / _spread(seen)
         with torch.no_grad():
             square.weight.copy_(torch.diag(scale))
             square.bias.copy_(-seen.mean(0) * scale)
@@ -57,13 +59,15 @@ def fit_head(
     model.train(was_training)
 
 
-def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Return weight (classes, width) and bias (classes,) that minimise cross-entropy plus an L2 penalty.
+def logistic_regression(
+    inputs: Tensor, labels: Tensor, classes: int, *, penalty: float = _PENALTY
+) -> tuple[Tensor, Tensor]:
+    """Return weight (classes, width) and bias (classes,) that minimise cross-entropy plus ``penalty``/2 · ‖weight‖².
 
     ``inputs`` (examples, width) are standardised while fitting, so that the penalty treats dimensions alike; the
     result applies to inputs as they are.
     """
-    mean, spread = inputs.mean(0), inputs.std(0).clamp_min(1e-6)
+    mean, spread = inputs.mean(0), _spread(inputs)
     standard = (inputs - mean) / spread
     weight = torch.zeros(classes, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
@@ -71,13 +75,19 @@ def logistic_regression(inputs: Tensor, labels: Tensor, classes: int) -> tuple[T
 
     def loss() -> float:
         optimiser.zero_grad()
-        value = nn.functional.cross_entropy(standard @ weight.T + bias, labels) + _PENALTY / 2 * weight.square().sum()
+        value = nn.functional.cross_entropy(standard @ weight.T + bias, labels) + penalty / 2 * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
-        return float(value)
+        return float(value.detach())
 
     optimiser.step(loss)
     scaled = weight.detach() / spread
     return scaled, bias.detach() - scaled @ mean
+
+
+def _spread(inputs: Tensor) -> Tensor:
+    """Return the standard deviation of each dimension, 1 for one that is constant."""
+    spread = inputs.std(0, correction=0)
+    return torch.where(spread > _CONSTANT, spread, 1.0)
 
 
 def _batches(
