@@ -76,7 +76,7 @@ def logistic_regression(
     def loss() -> float:
         optimiser.zero_grad()
         value = nn.functional.cross_entropy(standard @ weight.T + bias, labels) + penalty / 2 * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return float(value.detach())
 
     optimiser.step(loss)
