@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 import torch
-from tiny_models import QUICK, bundle, corpus, same_weights, task_files
+from datasets import Dataset
+from tiny_models import QUICK, bundle, corpus, model, same_weights, task_files
 
 from edgecompress.errors import InputError
 from edgecompress.options import Objective, Training
@@ -18,7 +19,8 @@ from edgecompress.stages.adapt import adapt
 from edgecompress.stages.distill import distill
 from edgecompress.stages.finetune import finetune
 from edgecompress.training import trainer
-from edgecompress.training.trainer import checkpoints_in, fit
+from edgecompress.training.data import task_batch
+from edgecompress.training.trainer import Data, checkpoints_in, fit
 
 OBJECTIVE = Objective(mlm=0.5, logits=0.5, relation_heads=4)
 
@@ -151,6 +153,26 @@ def test_bf16_needs_the_hardware(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no bfloat16 instructions: use 'auto' or 'fp32'"):
         adapt(made, corpora=(text,), training=replace(QUICK, precision="bf16"))
     assert adapt(made, corpora=(text,), training=replace(QUICK, precision="auto", steps=1)).history
+
+
+@pytest.mark.parametrize(
+    ("options", "attention"),
+    [
+        ({"precision": "bf16"}, "eager"),
+        ({"precision": "bf16", "max_length": 129}, "sdpa"),
+        ({"precision": "fp32"}, "sdpa"),
+    ],
+)
+def test_attention_is_plain_while_short_texts_train_in_bf16_on_a_cpu(monkeypatch, options, attention):
+    monkeypatch.setattr(trainer, "bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    made, seen = model("bert", "text"), []
+    inner = made.base_model.encoder.layer[0].attention.self
+    inner.register_forward_hook(lambda one, _inputs, _output: seen.append(one.config._attn_implementation))
+    rows = Dataset.from_list([{"input_ids": [2, 5, 6, 3], "labels": 0, "length": 4}] * 4)
+    fit(made, Data(rows, partial(task_batch, pad_id=0)), replace(QUICK, steps=1, **options), label="x")
+    assert seen == [attention]
+    assert made.config._attn_implementation == "sdpa"
 
 
 def test_a_checkpoint_of_another_module_is_refused(tmp_path):

@@ -50,15 +50,18 @@ def _evaluate(artifact: Artifact, examples: Sequence[Example], threads: int) -> 
     unseen = 0
     for begin in range(0, len(examples), _CHUNK):
         report("evaluate", begin, len(examples), artifact.task.name)
-        labels, missed = _predict(predictor, examples[begin : begin + _CHUNK])
+        labels, missed = predict(predictor, examples[begin : begin + _CHUNK])
         predicted, unseen = predicted + labels, unseen + missed
     report("evaluate", len(examples), len(examples), artifact.task.name)
     settings = {"examples": len(examples)} | ({"unseen_words": unseen} if artifact.task.kind == "token" else {})
     return score(artifact.task, [example.labels for example in examples], predicted), settings
 
 
-def _predict(predictor: Predictor, examples: Sequence[Example]) -> tuple[list[Sequence[str]], int]:
-    """Return the predicted labels of each example, and how many words the model did not see."""
+def predict(predictor: Predictor, examples: Sequence[Example]) -> tuple[list[Sequence[str]], int]:
+    """Return the predicted labels of each example, and how many words the model did not see.
+
+    Raises TaskDataError for an example of several words where the task labels whole texts.
+    """
     if predictor.artifact.task.kind == "token":
         tagged = predictor.tag([example.words for example in examples])
         return [tags.tags for tags in tagged], sum(tags.unseen for tags in tagged)

@@ -39,7 +39,7 @@ def finetune(
     from edgecompress.tasks.examples import check_labels, labels_of, read_examples
     from edgecompress.training.data import task_batch, task_dataset
     from edgecompress.training.probe import fit_head
-    from edgecompress.training.trainer import Data, fit
+    from edgecompress.training.trainer import Data, fit, wants_bf16
 
     if task.kind not in TASKS:
         raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
@@ -55,7 +55,7 @@ def finetune(
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
     if head == "probe":
-        fit_head(model, splits[0], collate, seed=training.seed)
+        fit_head(model, splits[0], collate, seed=training.seed, bf16=wants_bf16(training))
     torch.manual_seed(training.seed)
     data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
     details = fit(model, data, training, label=f"finetune {task.kind}")

@@ -36,23 +36,25 @@ def fit_head(
     *,
     tokens: int = 32768,
     seed: int = 0,
+    bf16: bool = False,
 ) -> None:
     """Fit the head of ``model`` in place, the encoder as it is, on about ``tokens`` tokens of ``data``.
 
     The square layer before the output, where the architecture has one, standardises each dimension; the output layer
-    is the multinomial logistic regression on what it is given.
+    is the multinomial logistic regression on what it is given. ``bf16``: the encoder runs under autocast.
     """
     square, output = head_linears(model)
     batches = _batches(data, collate, tokens, seed)
     was_training = model.training
     model.eval()
-    if square is not None:
-        seen, _ = _inputs(model, square, batches[:: -(-len(batches) // _ENOUGH)], "head: spread")
-        scale = _SPREAD / _spread(seen)
-        with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        if square is not None:
+            seen, _ = _inputs(model, square, batches[:: -(-len(batches) // _ENOUGH)], "head: spread")
+            scale = _SPREAD / _spread(seen)
             square.weight.copy_(torch.diag(scale))
             square.bias.copy_(-seen.mean(0) * scale)
-    weight, bias = logistic_regression(*_inputs(model, output, batches, "head: probe"), output.out_features)
+        inputs, labels = _inputs(model, output, batches, "head: probe")
+    weight, bias = logistic_regression(inputs, labels, output.out_features)
     with torch.no_grad():
         output.weight.copy_(weight)
         output.bias.copy_(bias)
@@ -102,7 +104,6 @@ def _batches(
     return [collate(rows[i : i + _BATCH]) for i in range(0, len(rows), _BATCH)]
 
 
-@torch.no_grad()
 def _inputs(
     model: PreTrainedModel, layer: nn.Linear, batches: Sequence[dict[str, Tensor]], task: str
 ) -> tuple[Tensor, Tensor]:
@@ -112,7 +113,7 @@ def _inputs(
         for done, batch in enumerate(batches, 1):
             model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
             real = batch["labels"] != IGNORED
-            found.append(given.pop()[real])
+            found.append(given.pop()[real].float())
             labels.append(batch["labels"][real])
             report(task, done, len(batches))
     return torch.cat(found), torch.cat(labels)

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from edgecompress.errors import InputError, OutputError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState
 
 _WEIGHTS = "module.safetensors"
+_SHORT = 128  # tokens
 _CHECKPOINT_SIZES = 3  # a checkpoint holds the weights and two moments of each
 _folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
 
@@ -96,7 +97,8 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
         )
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
         try:
-            trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+            with _fast_attention(module, options):
+                trainer.train(resume_from_checkpoint=_last_checkpoint(work))
         except OSError as error:
             raise output_error(work, error) from error
         except SafetensorError as error:
@@ -105,6 +107,26 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     best = {"best": trainer.state.best_metric} if data.score else {}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return {"steps": trainer.state.global_step, "loss": round(float(losses[-1]), 4) if losses else None, **best}
+
+
+@contextmanager
+def _fast_attention(module: nn.Module, options: Training) -> Iterator[None]:
+    """Train with plain matrix products for attention where bfloat16 is computed by a CPU.
+
+    There PyTorch's fused attention has a backward pass that takes ten times its forward pass: plain attention trains a
+    12-layer encoder 1.4 times and a narrow student 2 times as fast (batches of 32×40 and 8×128 tokens). Longer inputs
+    keep the fused one: it does not hold the attention matrices.
+    """
+    models = [part for part in module.modules() if isinstance(part, PreTrainedModel)]
+    slow = wants_bf16(options) and not torch.cuda.is_available() and options.max_length <= _SHORT
+    chosen = [(one, one.config._attn_implementation) for one in models if slow]  # noqa: SLF001
+    for one, _ in chosen:
+        one.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        for one, before in chosen:
+            one.set_attn_implementation(before)
 
 
 def _set_dropout(module: nn.Module, rate: float | None) -> None:
@@ -132,7 +154,7 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
         warmup_steps=round(options.warmup * _total_steps(len(data.train), options)),
         weight_decay=options.weight_decay,
         use_cpu=not torch.cuda.is_available(),
-        bf16=_wants_bf16(options),
+        bf16=wants_bf16(options),
         seed=options.seed,
         save_total_limit=1,
         logging_steps=20,
@@ -151,7 +173,8 @@ def _total_steps(examples: int, options: Training) -> int:
     return options.steps or math.ceil(math.ceil(examples / options.batch_size) * options.epochs)
 
 
-def _wants_bf16(options: Training) -> bool:
+def wants_bf16(options: Training) -> bool:
+    """Whether to train under bfloat16 autocast. Raises InputError where it is asked for and cannot be had."""
     if options.precision == "bf16" and not bf16_supported():
         raise InputError("precision 'bf16': this processor has no bfloat16 instructions: use 'auto' or 'fp32'")
     return options.precision != "fp32" and bf16_supported()
