@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 import transformers
 from huggingface_hub.errors import HFValidationError
@@ -341,3 +342,11 @@ def test_the_offline_teacher_trimmed_survives_a_folder(teacher: bundle.Bundle, t
     for sentence in SENTENCES:
         assert ids[loaded(sentence)["input_ids"]].tolist() == old.encode(sentence).ids
     assert loaded.mask_token_id == len(ids) - 1 == len(loaded) - 1
+
+
+def test_a_tokenizer_that_only_exists_in_python_is_refused(tmp_path):
+    bundle.save(tiny_models.bundle("bert"), tmp_path)
+    (tmp_path / "tokenizer.json").rename(tmp_path / "vocab.txt")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}', encoding="utf-8")
+    with pytest.raises(SourceError, match=r"only a slow tokenizer \(CanineTokenizer\); save it with a tokenizer.json"):
+        sources.load(str(tmp_path))
