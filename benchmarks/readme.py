@@ -86,8 +86,8 @@ def _tokenizer() -> str:
     ]
     (folder / "table.md").write_text("\n".join(_whole_table(found)) + "\n", encoding="utf-8")
     speed = (
-        f"Counting: {figures['tokens_per_second'] / 1e6:.1f} M tokens a second, {figures['counting_ratio']} times as fast "
-        f"as a Python loop over `tokenize`; the cut to 40,000 tokens: {figures['cut_ratio']} times as fast as "
+        f"Counting: {figures['tokens_per_second'] / 1e6:.1f} M tokens a second, {figures['counting_ratio']} times as "
+        f"fast as a Python loop over `tokenize`; the cut to 40,000 tokens: {figures['cut_ratio']} times as fast as "
         f"`list(vocab).index` a token; memory: {figures['rss_growth_mb']} MB more for 1 GB of text than for 20 MB "
         f"({found[0]['host']['cpu']}, two cores). Remade by `python benchmarks/tokenizer.py`, see its first lines; UNK "
         "rates and fertility are in [table.md](benchmarks/results/tokenizer/table.md)."
