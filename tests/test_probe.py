@@ -48,6 +48,18 @@ def test_a_probed_head_says_more_than_a_random_one_and_leaves_the_encoder_alone(
 
 @every_family
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_probe_in_bf16_is_nearly_the_one_in_fp32(family, kind):
+    data, collate, made = _task(family, kind)
+    losses = []
+    for bf16 in (False, True):
+        probed = copy_of(made)
+        fit_head(probed, data, collate, bf16=bf16)
+        losses.append(_loss(probed, data, collate))
+    assert losses[1] == pytest.approx(losses[0], abs=0.05)
+
+
+@every_family
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_layers_of_a_head_are_found(family, kind):
     _, _, made = _task(family, kind)
     square, output = head_linears(made)

@@ -47,12 +47,14 @@ def fit_head(
     batches = _batches(data, collate, tokens, seed)
     was_training = model.training
     model.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        if square is not None:
+    if square is not None:
+        with _frozen(bf16=bf16):
             seen, _ = _inputs(model, square, batches[:: -(-len(batches) // _ENOUGH)], "head: spread")
-            scale = _SPREAD / _spread(seen)
+        scale = _SPREAD / _spread(seen)
+        with torch.no_grad():
             square.weight.copy_(torch.diag(scale))
             square.bias.copy_(-seen.mean(0) * scale)
+    with _frozen(bf16=bf16):
         inputs, labels = _inputs(model, output, batches, "head: probe")
     weight, bias = logistic_regression(inputs, labels, output.out_features)
     with torch.no_grad():
@@ -117,6 +119,13 @@ def _inputs(
             labels.append(batch["labels"][real])
             report(task, done, len(batches))
     return torch.cat(found), torch.cat(labels)
+
+
+@contextmanager
+def _frozen(*, bf16: bool) -> Iterator[None]:
+    """Compute without gradients. Never across a change of weights: autocast would go on with its copies of the old."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        yield
 
 
 @contextmanager
