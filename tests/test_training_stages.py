@@ -95,11 +95,11 @@ def test_distilling_refuses_what_cannot_be(tmp_path):
 @every_family
 def test_fine_tuning_learns_a_separable_task(tmp_path, family, kind):
     made, files = bundle(family, "none", layers=1), task_files(tmp_path, kind, 60)
-    training = Training(epochs=8, batch_size=6, learning_rate=5e-3, max_length=64, precision="fp32")
+    training = Training(epochs=8, batch_size=6, learning_rate=2e-3, max_length=64, dropout=0.0, precision="fp32")
     before = copy_of(made.model)
     done = finetune(made, task=files, training=training)
     step = done.history[-1]
-    assert step.details["best"] > 90
+    assert step.details["best"] > 95
     assert step.details["labels"] == (["sk", "sw"] if kind == "topic" else ["A", "B"])
     assert done.model.config.id2label == dict(enumerate(step.details["labels"]))
     assert step.options["task"]["train"] == [f"{kind}-train.jsonl"]
