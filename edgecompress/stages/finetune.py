@@ -55,7 +55,8 @@ def finetune(
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
     if head == "probe":
-        fit_head(model, splits[0], collate, seed=training.seed, bf16=wants_bf16(training))
+        on_cpu = not torch.cuda.is_available()  # the probe runs where bundles live; a GPU's bfloat16 says nothing of it
+        fit_head(model, splits[0], collate, seed=training.seed, bf16=on_cpu and wants_bf16(training))
     torch.manual_seed(training.seed)
     data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
     details = fit(model, data, training, label=f"finetune {task.kind}")

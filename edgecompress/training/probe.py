@@ -69,7 +69,8 @@ def logistic_regression(
     """Return weight (classes, width) and bias (classes,) that minimise cross-entropy plus ``penalty``/2 · ‖weight‖².
 
     ``inputs`` (examples, width) are standardised while fitting, so that the penalty treats dimensions alike; the
-    result applies to inputs as they are.
+    result applies to inputs as they are. Equal to scikit-learn's (a test compares them), which however has another form
+    for two labels and no row for a label that the examples lack: a head needs one row a label.
     """
     mean, spread = inputs.mean(0), _spread(inputs)
     standard = (inputs - mean) / spread
