@@ -77,3 +77,17 @@ class Selection:
     alphabet: tuple[str, ...] = ()
     letters: str = ""
     fill: Literal["none", "rank", "script"] = "none"
+
+
+@dataclass(frozen=True)
+class Soft:
+    """How a student learns from the predictions of a teacher that was fine-tuned for the same task.
+
+    The loss is (1 − ``share``) · cross-entropy on true labels + ``share`` · KL to the teacher's probabilities, both
+    softened by ``soft_temperature`` (Hinton et al. 2015, arXiv 1503.02531). ``lines`` of the corpora, which nobody has
+    labelled, join the examples: there the teacher's word is all there is.
+    """
+
+    share: float = 0.9
+    soft_temperature: float = 1.0
+    lines: int = 20000

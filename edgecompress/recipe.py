@@ -225,8 +225,6 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
         return
     group = str(entry.pop("name", kind))
     source = str(entry.pop("from", draft.names[-1]))
-    if "teacher" in entry and kind == "distill":
-        entry["teacher"] = _distill_teacher(entry["teacher"], where, draft)
     if source not in draft.names:
         context.problem(f"{where}: `from` names no earlier stage {source!r}{near(source, draft.names)}")
     tasks = entry.pop("tasks", None) if kind == "finetune" else None
@@ -235,12 +233,18 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
         name = group if task is None else f"{group}-{task}"
         if name in draft.names or not re.fullmatch(r"[\w.-]+", name):
             context.problem(f"{where}: the name {name!r} is taken or not made of letters, digits, '.', '-', '_'")
+        if "teacher" in given and kind in ("distill", "finetune"):
+            given = {**given, "teacher": _teacher(given["teacher"], task, where, draft)}
         arguments = bind(STAGES[kind].run, given, where, context)
         draft.nodes.append(Node(name, kind, source, arguments, group))
 
 
-def _distill_teacher(value: Any, where: str, draft: _Draft) -> Any:
-    """Return an earlier stage's name, or the path of a folder or the hub id that ``teacher`` names."""
+def _teacher(value: Any, task: str | None, where: str, draft: _Draft) -> Any:
+    """Return an earlier stage's name (of a finetune entry with `tasks`: that for ``task``), or the path of a folder or
+    the hub id that ``teacher`` names.
+    """
+    if f"{value}-{task}" in draft.names:
+        return f"{value}-{task}"
     if not isinstance(value, str) or value in draft.names:
         return value
     ref = _expand(value, draft.context)

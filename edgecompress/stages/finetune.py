@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.errors import RecipeError, TaskDataError
-from edgecompress.options import TaskFiles, Training
+from edgecompress.options import Soft, TaskFiles, Training
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from transformers import PreTrainedModel
+
+    from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
     from edgecompress.tasks import Task
+    from edgecompress.tasks.examples import Example
 
 Head = Literal["probe", "random"]
 
@@ -22,21 +28,25 @@ def finetune(
     *,
     task: TaskFiles,
     head: Head = "probe",
+    teacher: str = "",
+    corpora: tuple[Corpus, ...] = (),
+    soft: Soft = Soft(),
     training: Training = Training(epochs=5, learning_rate=1e-4),
 ) -> Bundle:
     """Put a head for TASK on the encoder and train both; the epoch that is best on the validation split is kept.
 
     HEAD is where it starts: ``probe``, fitted to the encoder as it is (LP-FT, arXiv 2202.10054), or ``random``. Text
-    tasks get one label a text; token tasks one a word, on its first sub-token. Raises TaskDataError for examples that
-    cannot be read, and for validation labels that the training split lacks.
+    tasks get one label a text; token tasks one a word, on its first sub-token. With TEACHER (a model fine-tuned for the
+    same task) the student also learns from what the teacher says of the examples and of lines of CORPORA. Raises
+    TaskDataError for examples that cannot be read, and for validation labels that the training split lacks;
+    RecipeError for a teacher with other labels or another vocabulary.
     """
-    from functools import partial
-
     import torch
 
+    from edgecompress.encoder import sources
     from edgecompress.encoder.heads import attach
     from edgecompress.tasks import TASKS
-    from edgecompress.tasks.examples import check_labels, labels_of, read_examples
+    from edgecompress.tasks.examples import read_examples
     from edgecompress.training.data import task_batch, task_dataset
     from edgecompress.training.probe import fit_head
     from edgecompress.training.trainer import Data, fit, wants_bf16
@@ -45,23 +55,64 @@ def finetune(
         raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
     row = TASKS[task.kind]
     train, validation = (read_examples(files, row) for files in (task.train, task.validation))
-    labels = labels_of(train)
-    if len(labels) == 1:
-        raise TaskDataError(f"{task.train[0]}: only the label {labels[0]!r} occurs, at least two are needed")
-    check_labels(labels, validation, "validation")
-    model = attach(bundle.model, row.kind, labels, seed=training.seed)
+    labels = _labels(task, train, validation)
     limit = min(training.max_length, longest_input(bundle))
     check_length(bundle, limit)
+    master = _master(sources.load(teacher), bundle, labels) if teacher else None
+    model = attach(bundle.model, row.kind, labels, seed=training.seed)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
     if head == "probe":
         on_cpu = not torch.cuda.is_available()  # the probe runs where bundles live; a GPU's bfloat16 says nothing of it
         fit_head(model, splits[0], collate, seed=training.seed, bf16=on_cpu and wants_bf16(training))
-    torch.manual_seed(training.seed)
     data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
-    details = fit(model, data, training, label=f"finetune {task.kind}")
-    step = record("finetune", model, {"labels": list(labels), **details}, task=task, head=head, training=training)
+    module: Any = model
+    if master is not None:
+        from edgecompress.training.soft import Softly, with_soft_labels
+
+        more = task_dataset(bundle.tokenizer, _unlabelled(task, corpora, soft, training.seed), labels, row, limit)
+        data = with_soft_labels(data, more, master, bf16=wants_bf16(training))
+        module = Softly(model, soft.share, soft.soft_temperature)
+    torch.manual_seed(training.seed)
+    details = fit(module, data, training, label=f"finetune {task.kind}")
+    options = {"teacher": Path(teacher).name, "corpora": corpora, "soft": soft} if teacher else {}
+    details = {"labels": list(labels), "examples": len(data.train), **details}
+    step = record("finetune", model, details, task=task, head=head, **options, training=training)
     return bundle.then(step, model=model.eval())
+
+
+def _labels(task: TaskFiles, train: Sequence[Example], validation: Sequence[Example]) -> tuple[str, ...]:
+    from edgecompress.tasks.examples import check_labels, labels_of
+
+    labels = labels_of(train)
+    if len(labels) == 1:
+        raise TaskDataError(f"{task.train[0]}: only the label {labels[0]!r} occurs, at least two are needed")
+    check_labels(labels, validation, "validation")
+    return labels
+
+
+def _master(teacher: Bundle, student: Bundle, labels: Sequence[str]) -> PreTrainedModel:
+    """Return the teacher's model. Raises RecipeError unless it predicts these labels for these token ids."""
+    known = tuple((teacher.model.config.id2label or {}).values())
+    if known != tuple(labels):
+        raise RecipeError(
+            f"the teacher predicts {', '.join(known)}, not {', '.join(labels)}: fine-tune it for this task"
+        )
+    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+        raise RecipeError("teacher and student have different vocabularies: run `trim` before both")
+    return teacher.model
+
+
+def _unlabelled(task: TaskFiles, corpora: Sequence[Corpus], soft: Soft, seed: int) -> list[Example]:
+    """Return lines of the corpora as examples without labels, none of them a validation or test example."""
+    from edgecompress.tasks import TASKS
+    from edgecompress.tasks.examples import Example, read_examples
+    from edgecompress.training.soft import plain, unlabelled
+
+    row = TASKS[task.kind]
+    held_out = read_examples((*task.validation, *task.test), row)
+    without = frozenset(plain(" ".join(example.words)) for example in held_out)
+    return [Example(words, ()) for words in unlabelled(corpora, row, soft.lines, seed=seed, without=without)]
 
 
 def longest_input(bundle: Bundle) -> int:

@@ -122,9 +122,11 @@ def probe_batches(
 def task_dataset(
     tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], labels: Sequence[str], task: Task, max_length: int
 ) -> Dataset:
-    """Return a dataset of ``input_ids`` and ``labels``: one label a text, or one a token (``IGNORED`` but on firsts).
+    """Return a dataset of ``input_ids``, ``labels`` (one a text, or one a token), ``marked`` and ``length``.
 
-    Tokenization and alignment are the runtime's own (``runtime.encoding``), so that training sees what serving sees.
+    ``marked`` are the tokens whose label counts, the words' first; a text has none. Labels elsewhere, and those of an
+    example without labels, are ``IGNORED``. Tokenization and alignment are the runtime's own (``runtime.encoding``), so
+    that training sees what serving sees.
     """
     from datasets import Dataset
 
@@ -132,14 +134,16 @@ def task_dataset(
     encoded = encode(tokenizer.backend_tokenizer, [example.words for example in examples], max_length)
     rows = []
     for item, example in zip(encoded, examples, strict=True):
+        known = [number[label] for label in example.labels] or [IGNORED] * len(example.words)
+        row = {"input_ids": item.ids, "length": len(item.ids)}
         if task.kind == "text":
-            rows.append({"input_ids": item.ids, "labels": number[example.labels[0]], "length": len(item.ids)})
+            rows.append({**row, "labels": known[0], "marked": []})
             continue
         aligned = [IGNORED] * len(item.ids)
-        for place, label in zip(item.first, example.labels, strict=True):
+        for place, label in zip(item.first, known, strict=True):
             if place is not None:
-                aligned[place] = number[label]
-        rows.append({"input_ids": item.ids, "labels": aligned, "length": len(item.ids)})
+                aligned[place] = label
+        rows.append({**row, "labels": aligned, "marked": sorted({p for p in item.first if p is not None})})
     return Dataset.from_list(rows)
 
 

@@ -1,0 +1,133 @@
+"""Learning from a fine-tuned teacher's predictions: which text is drawn, what is asked, and what the loss is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from test_surgery import every_family
+from tiny_models import SLOVAK, bundle, corpus, same_weights, task_files
+from torch.nn import functional as F  # noqa: N812
+
+from edgecompress.corpus import Corpus
+from edgecompress.encoder.bundle import save
+from edgecompress.encoder.importance import IGNORED
+from edgecompress.encoder.surgery import copy_of
+from edgecompress.errors import RecipeError
+from edgecompress.options import Soft, Training
+from edgecompress.stages.finetune import finetune
+from edgecompress.stages.trim import trim
+from edgecompress.tasks import TASKS
+from edgecompress.tasks.examples import Example
+from edgecompress.training.data import task_batch, task_dataset
+from edgecompress.training.soft import Softly, plain, soft_batch, soft_labels, unlabelled
+
+QUICK = Training(epochs=1, batch_size=6, learning_rate=2e-3, max_length=64, dropout=0.0, precision="fp32")
+
+
+def text(tmp_path, *written):
+    path = tmp_path / "some.txt"
+    path.write_text("\n".join(written))
+    return Corpus("some", (path,))
+
+
+def test_lines_are_cut_into_words_and_none_is_a_held_out_example(tmp_path):
+    lines = [f"Veta {word}, (nie)!" for word in "abcdefgh"]
+    drawn = partial(unlabelled, [text(tmp_path, *lines, *lines)], TASKS["pos"], seed=0)
+    found = drawn(count=100, without=frozenset({plain("VETA a (nie)")}))
+    assert ("Veta", "b", ",", "(", "nie", ")", "!") in found
+    assert len(found) == len(set(found)) == 7
+    assert not any("a" in words for words in found)
+    assert drawn(count=3, without=frozenset()) == drawn(count=3, without=frozenset())
+    assert len(drawn(count=3, without=frozenset())) == 3
+    assert unlabelled([text(tmp_path, "a b")], TASKS["topic"], 5, seed=0, without=frozenset()) == [("a b",)]
+
+
+@pytest.mark.parametrize("kind", ["topic", "pos"])
+def test_the_teacher_is_asked_about_exactly_what_counts(tmp_path, kind):
+    task = TASKS[kind]
+    made = bundle("bert", "text" if kind == "topic" else "token")
+    labels = tuple(made.model.config.id2label.values())
+    words = [("Ján",), ("ide", "domov")] if kind == "pos" else [("Ján ide",), ("a",)]
+    data = task_dataset(made.tokenizer, [Example(one, ()) for one in words], labels, task, 32)
+    pad = partial(task_batch, pad_id=made.tokenizer.pad_token_id)
+    said = soft_labels(made.model, data, pad, bf16=False)
+    assert [one.shape for one in said] == [(len(one) if kind == "pos" else 1, len(labels)) for one in words]
+    rows = [{**data[i], "soft": i} for i in range(2)]
+    batch = soft_batch(rows, pad, said)
+    assert set(batch["labels"].flatten().tolist()) == {IGNORED}
+    with torch.no_grad():
+        logits = made.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    assert torch.allclose(logits[batch["marked"]], batch["soft"], atol=1e-5)
+
+
+class Fixed(torch.nn.Module):
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, **_):
+        return self
+
+
+def test_the_loss_by_hand():
+    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
+    batch = {"input_ids": None, "attention_mask": None, "labels": torch.tensor([1, IGNORED])}
+    batch["marked"] = torch.tensor([True, True])
+    hard, soft = math.log(2) / 2, (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)) / 2
+    teacher = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()
+    for share in (0.0, 0.4, 1.0):
+        said = Softly(Fixed(logits), share, 1.0)(**batch, soft=teacher)
+        assert float(said["loss"]) == pytest.approx((1 - share) * hard + share * soft, rel=1e-5)
+    assert float(Softly(Fixed(logits), 0.4, 1.0)(**batch)["loss"]) == pytest.approx(hard)
+    marked = {**batch, "marked": torch.tensor([True, False])}
+    one = Softly(Fixed(logits), 0.0, 1.0)(**marked, soft=teacher[:1])["loss"]
+    assert float(one) == pytest.approx(float(F.cross_entropy(logits[:1], torch.tensor([1]))))
+
+
+@pytest.mark.parametrize("kind", ["topic", "ner"])
+@every_family
+def test_a_student_learns_from_unlabelled_text_alone(tmp_path, family, kind):
+    """With the true labels switched off, the student can only have learnt from the teacher."""
+    made, files = bundle(family, "none", layers=1), task_files(tmp_path, kind, 60)
+    lines = corpus(tmp_path, lines=tuple(f"{one} {two}" for one in SLOVAK for two in SLOVAK))
+    training = replace(QUICK, epochs=8)
+    teacher = finetune(made, task=files, training=training)
+    save(teacher, tmp_path / "teacher")
+    before = copy_of(made.model)
+    soft = Soft(share=1.0, lines=20)
+    done = finetune(
+        made,
+        task=files,
+        head="random",
+        teacher=str(tmp_path / "teacher"),
+        corpora=(lines,),
+        soft=soft,
+        training=training,
+    )
+    step = done.history[-1]
+    assert step.details["best"] > 90
+    assert step.details["examples"] > 60
+    assert step.options["teacher"] == "teacher"
+    assert step.options["soft"]["share"] == 1.0
+    assert same_weights(before, made.model)
+    assert str(tmp_path) not in str(step)
+
+
+def test_a_teacher_of_something_else_is_refused(tmp_path):
+    made = bundle("bert", "none")
+    topic = finetune(made, task=task_files(tmp_path, "topic", 12), training=QUICK)
+    save(topic, tmp_path / "teacher")
+    other = task_files(tmp_path, "pos", 12)
+    with pytest.raises(RecipeError, match="the teacher predicts sk, sw, not A, B: fine-tune it for this task"):
+        finetune(made, task=other, teacher=str(tmp_path / "teacher"), training=QUICK)
+    smaller = trim(made, corpora=(corpus(tmp_path),))
+    with pytest.raises(RecipeError, match="different vocabularies"):
+        finetune(smaller, task=task_files(tmp_path, "topic", 12), teacher=str(tmp_path / "teacher"), training=QUICK)
+
+
+def test_without_corpora_there_are_only_the_examples():
+    assert unlabelled([], TASKS["pos"], 10, seed=0, without=frozenset()) == []
