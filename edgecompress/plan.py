@@ -85,6 +85,10 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         teacher = models.get(node.arguments.get("teacher") or node.source)
         pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
         check_objective(objective, *pairs)
+    if node.stage == "finetune" and node.arguments.get("teacher") in models:
+        teacher = models[node.arguments["teacher"]]
+        if (teacher.class_name, teacher.config.num_labels) != (after.class_name, after.config.num_labels):
+            raise RecipeError(f"its teacher {node.arguments['teacher']!r} is not fine-tuned for the same task")
     if node.stage == "truncate" and not node.arguments.get("corpora"):
         chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
         if reads_text(chosen["method"], chosen["attention"]):

@@ -154,6 +154,25 @@ MISTAKES = [
 ]
 
 
+TAUGHT = """
+[[stages]]
+stage = "finetune"
+name = "small"
+from = "teacher"
+tasks = ["topic"]
+teacher = "TEACHER"
+"""
+
+
+def test_each_task_learns_from_the_teacher_of_that_task(home):
+    recipe = read(written(home, HEAD + ENDS.partition("[export]")[0] + TAUGHT.replace("TEACHER", "big")))
+    assert recipe.nodes[-1].arguments["teacher"] == "big-topic"
+    assert plan(recipe)[-1].name == "small-topic"
+    other = read(written(home, HEAD + ENDS.partition("[export]")[0] + TAUGHT.replace("TEACHER", "student-names")))
+    with pytest.raises(RecipeError, match="'small-topic': its teacher 'student-names' is not fine-tuned for the same"):
+        plan(other)
+
+
 @pytest.mark.parametrize(("line", "message"), MISTAKES)
 def test_a_mistake_is_told_before_any_work(home, line, message):
     assert message in refused(written(home, stage(line)))

@@ -47,7 +47,7 @@ def test_lines_are_cut_into_words_and_none_is_a_held_out_example(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["topic", "pos"])
-def test_the_teacher_is_asked_about_exactly_what_counts(tmp_path, kind):
+def test_the_teacher_is_asked_about_exactly_what_counts(kind):
     task = TASKS[kind]
     made = bundle("bert", "text" if kind == "topic" else "token")
     labels = tuple(made.model.config.id2label.values())

@@ -49,7 +49,10 @@ _TASK = (
 _HELP = {
     "layers": "how many layers the student keeps",
     "select": "which layers",
-    "teacher": "model folder to imitate; default: MODEL itself",
+    "teacher": "model folder to imitate; in distill, by default MODEL itself",
+    "share": "of the loss that is the teacher's word, the rest is the true labels'",
+    "soft_temperature": "softens both sides' probabilities",
+    "lines": "unlabelled lines of --corpus that the teacher labels",
     "mlm": "weight of the masked-LM loss",
     "logits": "weight of the distance to the teacher's masked-LM logits",
     "logits_loss": "how that distance is measured",
