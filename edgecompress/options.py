@@ -12,14 +12,15 @@ class Training:
     """How long and how fast to train.
 
     ``steps`` optimiser steps, or ``epochs`` passes over the data where ``steps`` is 0 (both 0: no training, the cut
-    alone). ``batch_size`` sequences a step of at most ``max_length`` tokens, ``learning_rate`` at the peak of a linear
-    schedule whose first ``warmup`` share rises. ``dropout`` replaces the model's own rates while training (None: keeps
-    them). ``precision``: "auto" takes bfloat16 autocast where the processor
-    has instructions for it.
+    alone); of the data at most ``examples`` sequences or examples, drawn evenly (0: all). ``batch_size`` sequences a
+    step of at most ``max_length`` tokens, ``learning_rate`` at the peak of a linear schedule whose first ``warmup``
+    share rises. ``dropout`` replaces the model's own rates while training (None: keeps them). ``precision``: "auto"
+    takes bfloat16 autocast where the processor has instructions for it.
     """
 
     steps: int = 0
     epochs: float = 0.0
+    examples: int = 0
     batch_size: int = 32
     learning_rate: float = 5e-4
     warmup: float = 0.06
@@ -37,8 +38,9 @@ class Objective:
     ``mlm`` masked-LM cross-entropy on the true token (α of arXiv 2505.16956) and ``logits`` the distance to the
     teacher's MLM logits (1 − α), by ``logits_loss`` at ``temperature`` (KL), both at the ``mask``ed share of positions
     only. ``hidden`` squared error to the teacher's hidden states through a learned projection, in units of their
-    variance. ``relations`` MiniLMv2 query, key and value self-relations of the last layers (arXiv 2012.15828, eq. 5)
-    in ``relation_heads`` heads.
+    variance, of ``hidden_layers``: all (and the embeddings), the middle and the last, or the last. ``relations``
+    MiniLMv2 query, key and value self-relations of the last layers (arXiv 2012.15828, eq. 5) in ``relation_heads``
+    heads.
     """
 
     mlm: float = 0.0
@@ -46,6 +48,7 @@ class Objective:
     logits_loss: Literal["mse", "kl"] = "mse"
     temperature: float = 1.0
     hidden: float = 1.0
+    hidden_layers: Literal["all", "middle-last", "last"] = "all"
     relations: float = 1.0
     relation_heads: int = 12
     mask: float = 0.15

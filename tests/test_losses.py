@@ -15,7 +15,7 @@ from edgecompress.encoder.importance import IGNORED
 from edgecompress.encoder.surgery import Cut, keep, keep_layers
 from edgecompress.errors import ArchitectureError
 from edgecompress.options import Objective
-from edgecompress.training.distiller import Distiller, features, layer_map
+from edgecompress.training.distiller import Distiller, features, layer_pairs
 from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss, token_loss
 from edgecompress.training.masked_lm import MaskedLM
 
@@ -60,11 +60,19 @@ def test_relation_loss_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "expected"),
-    [(3, 12, [0, 4, 8, 12]), (4, 4, [0, 1, 2, 3, 4]), (2, 3, [0, 2, 3]), (1, 6, [0, 6])],
+    ("student", "teacher", "which", "expected"),
+    [
+        (3, 12, "all", {0: 0, 1: 4, 2: 8, 3: 12}),
+        (4, 4, "all", {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}),
+        (2, 3, "all", {0: 0, 1: 2, 2: 3}),
+        (1, 6, "all", {0: 0, 1: 6}),
+        (6, 12, "middle-last", {3: 6, 6: 12}),
+        (1, 12, "middle-last", {0: 0, 1: 12}),
+        (6, 12, "last", {6: 12}),
+    ],
 )
-def test_layers_imitate_evenly_and_last_imitates_last(student, teacher, expected):
-    assert layer_map(student, teacher) == expected
+def test_layers_imitate_evenly_and_last_imitates_last(student, teacher, which, expected):
+    assert layer_pairs(student, teacher, which) == expected
 
 
 @every_family

@@ -31,7 +31,7 @@ def adapt(
     from edgecompress.encoder.heads import attach, has_mlm_head
     from edgecompress.encoder.surgery import copy_of
     from edgecompress.stages.finetune import check_length
-    from edgecompress.training.data import pack, packed_batch
+    from edgecompress.training.data import drawn, pack, packed_batch
     from edgecompress.training.masked_lm import MaskedLM
     from edgecompress.training.trainer import Data, fit
 
@@ -40,7 +40,7 @@ def adapt(
     model = attach(bundle.model, "mlm", seed=training.seed) if fresh else copy_of(bundle.model)
     details: dict[str, Any] = {"steps": 0}
     if training.steps or training.epochs:
-        data = pack(bundle.tokenizer, corpora, training.max_length)
+        data = drawn(pack(bundle.tokenizer, corpora, training.max_length), training.examples, training.seed)
         torch.manual_seed(training.seed)
         collate = partial(packed_batch, tokenizer=bundle.tokenizer, mask=mask)
         details = fit(MaskedLM(model), Data(data, collate), training, label="adapt")

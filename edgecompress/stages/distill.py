@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
 
+_REPEATED = 1.5  # passes over the text from which it pays to write down what the teacher said in the first
 Select = Literal["stride", "first-k", "last-k", "first-last"]
 
 
@@ -102,18 +103,21 @@ def _train(
     import torch
 
     from edgecompress.encoder.surgery import copy_of
-    from edgecompress.training.data import pack, packed_batch, probe_batches
+    from edgecompress.training.data import drawn, pack, packed_batch, probe_batches
     from edgecompress.training.distiller import Distiller
-    from edgecompress.training.trainer import Data, fit
+    from edgecompress.training.trainer import Data, fit, passes, working_folder
 
     if not training.steps and not training.epochs:
         return {"steps": 0}
     mask = objective.mask if objective.mlm or objective.logits else 0.0
-    data = Data(
-        pack(teacher.tokenizer, corpora, training.max_length),
-        partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask),
-    )
-    torch.manual_seed(training.seed)
-    module = Distiller(student, copy_of(teacher.model), objective)
-    module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=training.max_length))
-    return fit(module, data, training, label="distill")
+    text = drawn(pack(teacher.tokenizer, corpora, training.max_length), training.examples, training.seed)
+    with working_folder() as work:
+        module = Distiller(student, copy_of(teacher.model), objective)
+        if not mask and passes(len(text), training) >= _REPEATED and not torch.cuda.is_available():
+            text = text.add_column("sequence", list(range(len(text)))).with_format("torch")
+            module.remember_in(work, len(text), training.max_length)
+        torch.manual_seed(training.seed)
+        module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=training.max_length))
+        data = Data(text, partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask))
+        details = fit(module, data, training, label="distill")
+    return {"sequences": len(text), **details}

@@ -47,7 +47,7 @@ def finetune(
     from edgecompress.encoder.heads import attach
     from edgecompress.tasks import TASKS
     from edgecompress.tasks.examples import read_examples
-    from edgecompress.training.data import task_batch, task_dataset
+    from edgecompress.training.data import drawn, task_batch, task_dataset
     from edgecompress.training.probe import fit_head
     from edgecompress.training.trainer import Data, fit, wants_bf16
 
@@ -61,6 +61,7 @@ def finetune(
     master = _master(sources.load(teacher), bundle, labels) if teacher else None
     model = attach(bundle.model, row.kind, labels, seed=training.seed)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
+    splits[0] = drawn(splits[0], training.examples, training.seed)
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
     if head == "probe":
         on_cpu = not torch.cuda.is_available()  # the probe runs where bundles live; a GPU's bfloat16 says nothing of it

@@ -93,12 +93,21 @@ def packed_batch(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerF
     so their masks do, yet a resumed run sees the very masks that it would have seen.
     """
     ids = torch.stack([row["input_ids"] for row in rows]).long()
-    batch = {"attention_mask": torch.ones_like(ids)}
+    numbers = {"sequence": torch.stack([row["sequence"] for row in rows])} if "sequence" in rows[0] else {}
+    batch = {"attention_mask": torch.ones_like(ids), **numbers}
     if mask > 0:
         generator = torch.Generator().manual_seed(zlib.crc32(ids.numpy().tobytes()))
         masked, labels = mask_tokens(ids, tokenizer, mask, generator)
         return {"input_ids": masked, "labels": labels, **batch}
     return {"input_ids": ids, **batch}
+
+
+def drawn(data: Dataset, count: int, seed: int) -> Dataset:
+    """Return at most ``count`` rows, drawn evenly, the same for the same ``seed``; all of them where ``count`` is 0."""
+    if not 0 < count < len(data):
+        return data
+    chosen = np.random.default_rng(seed).permutation(len(data))[:count]
+    return data.select(np.sort(chosen))
 
 
 def probe_batches(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from edgecompress.encoder.heads import encoder_of, mlm_logits
 from edgecompress.encoder.importance import IGNORED
 from edgecompress.options import Objective
 from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss, token_loss
+from edgecompress.training.memory import Memory, open_memory, recall, remember
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,9 +40,10 @@ def features(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) 
     return Features(output.hidden_states, tuple(relations))
 
 
-def layer_map(student: int, teacher: int) -> list[int]:
-    """Return, for each student layer (0: the embeddings), the teacher layer it imitates: evenly, last to last."""
-    return [round(layer * teacher / student) for layer in range(student + 1)]
+def layer_pairs(student: int, teacher: int, which: Literal["all", "middle-last", "last"] = "all") -> dict[int, int]:
+    """Return which student layers (0: the embeddings) imitate which teacher layers: evenly, last to last."""
+    chosen = {"all": range(student + 1), "middle-last": (student // 2, student), "last": (student,)}[which]
+    return {layer: round(layer * teacher / student) for layer in chosen}
 
 
 class Distiller(nn.Module):
@@ -54,14 +58,25 @@ class Distiller(nn.Module):
         self.objective = objective
         widths = size(student.config, "hidden"), size(teacher.config, "hidden")
         self.projection: nn.Module = nn.Identity() if widths[0] == widths[1] else nn.Linear(*widths)
-        self._map = layer_map(size(student.config, "layers"), size(teacher.config, "layers"))
+        depths = size(student.config, "layers"), size(teacher.config, "layers")
+        self._pairs = layer_pairs(*depths, objective.hidden_layers)
+        self._memory: Memory | None = None
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Return {"loss": scalar} for ids, mask and MLM labels, each (batch, length)."""
+    def remember_in(self, folder: Path, sequences: int, length: int) -> None:
+        """Ask the teacher once about each of ``sequences`` of ``length`` tokens, and keep its answers in ``folder``."""
+        width = size(self._teacher[0].config, "hidden")
+        rank = int(os.environ.get("RANK", "0"))  # under torchrun each process sees sequences of its own
+        self._memory = open_memory(folder, (sequences, len(self._pairs) + 3, length, width), rank=rank)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, sequence: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return {"loss": scalar} for ids, mask and MLM labels, each (batch, length).
+
+        ``sequence`` (batch,) numbers the sequences, for the memory of what the teacher said of them.
+        """
         mine = features(self.student, input_ids, attention_mask)
-        teacher = self._teacher[0].to(input_ids.device)
-        with torch.no_grad():
-            theirs = features(teacher, input_ids, attention_mask)
+        theirs = self._said(input_ids, attention_mask, sequence)
         goal, loss = self.objective, mine.states[-1].new_zeros(())
         if goal.hidden:
             loss = loss + goal.hidden * self._hidden(mine.states, theirs.states, attention_mask.bool())
@@ -72,10 +87,26 @@ class Distiller(nn.Module):
             loss = loss + self._tokens(mine.states[-1], theirs.states[-1], labels)
         return {"loss": loss}
 
+    @torch.no_grad()
+    def _said(self, input_ids: Tensor, attention_mask: Tensor, sequence: Tensor | None) -> Features:
+        """Return the teacher's states of the layers that are imitated, the last one's last, and its relations."""
+        if self._memory is None or sequence is None:
+            return self._asked(input_ids, attention_mask)
+        parts = recall(self._memory, sequence)
+        if parts is None:
+            found = self._asked(input_ids, attention_mask)
+            parts = tuple(part.bfloat16() for part in (*found.states, *found.relations))  # what a later pass will see
+            remember(self._memory, sequence, parts)
+        return Features(parts[:-3], parts[-3:])
+
+    def _asked(self, input_ids: Tensor, attention_mask: Tensor) -> Features:
+        found = features(self._teacher[0].to(input_ids.device), input_ids, attention_mask)
+        return Features(tuple(found.states[layer] for layer in self._pairs.values()), found.relations)
+
     def _hidden(self, mine: Sequence[Tensor], theirs: Sequence[Tensor], real: Tensor) -> Tensor:
         losses = [
-            hidden_loss(self.projection(state[real]), theirs[layer][real].detach())
-            for state, layer in zip(mine, self._map, strict=True)
+            hidden_loss(self.projection(mine[layer][real]), state[real].float())
+            for layer, state in zip(self._pairs, theirs, strict=True)
         ]
         return torch.stack(losses).mean()
 
@@ -98,9 +129,9 @@ class Distiller(nn.Module):
         for batch in batches:
             inputs = batch["input_ids"], batch["attention_mask"]
             student, teacher = features(self.student, *inputs), features(self._teacher[0], *inputs)
-            for state, layer in zip(student.states, self._map, strict=True):
-                mine.append(state.flatten(0, 1))
-                theirs.append(teacher.states[layer].flatten(0, 1))
+            for layer, imitated in self._pairs.items():
+                mine.append(student.states[layer].flatten(0, 1))
+                theirs.append(teacher.states[imitated].flatten(0, 1))
         x = torch.cat(mine).double()
         x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
         gram = x.T @ x + 1e-3 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)  # ridge: dimensions may coincide

@@ -50,6 +50,20 @@ def checkpoints_in(folder: Path) -> Iterator[None]:
         _folder.reset(token)
 
 
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """Yield the folder of :func:`checkpoints_in`, or without one a temporary folder."""
+    if folder := _folder.get():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        yield folder
+        return
+    with TemporaryDirectory(prefix="edgecompress-") as scratch:
+        yield Path(scratch)
+
+
 @dataclass(frozen=True)
 class Data:
     """``train`` and how to collate it; ``validation`` and ``score`` (predictions, labels → metrics) pick the best epoch
@@ -82,9 +96,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     if not options.steps and not options.epochs:
         return {"steps": 0}
     _set_dropout(module, options.dropout)
-    folder = _folder.get()
-    with TemporaryDirectory(prefix="edgecompress-") as scratch:
-        work = folder or Path(scratch)
+    with working_folder() as work:
         trainer = _Trainer(
             model=module,
             args=_arguments(work, data, options),
@@ -167,6 +179,11 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
         remove_unused_columns=False,
         **chosen,
     )
+
+
+def passes(examples: int, options: Training) -> float:
+    """Return how often training goes over ``examples``."""
+    return options.steps * options.batch_size / examples if options.steps else options.epochs
 
 
 def _total_steps(examples: int, options: Training) -> int:

@@ -1,0 +1,88 @@
+"""The teacher is asked once about each sequence; later passes remember."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from test_trainer import in_pieces
+from tiny_models import QUICK, bundle, corpus, same_weights
+
+from edgecompress.errors import OutputError
+from edgecompress.options import Objective
+from edgecompress.stages.distill import distill
+from edgecompress.training import distiller
+from edgecompress.training.memory import open_memory, recall, remember
+from edgecompress.training.trainer import checkpoints_in
+
+OBJECTIVE = Objective(relation_heads=4, hidden_layers="middle-last")
+SHAPE = (5, 2, 3, 4)
+
+
+def test_what_is_remembered_is_recalled_also_by_the_next_run(tmp_path):
+    first = open_memory(tmp_path, SHAPE)
+    parts = [torch.randn(2, 3, 4).bfloat16() for _ in range(2)]
+    remember(first, torch.tensor([3, 1]), parts)
+    again = open_memory(tmp_path, SHAPE)
+    for held in (first, again):
+        assert recall(held, torch.tensor([1, 2])) is None
+        assert all(torch.equal(a, b.flip(0)) for a, b in zip(recall(held, torch.tensor([1, 3])), parts, strict=True))
+    assert recall(open_memory(tmp_path, SHAPE, rank=1), torch.tensor([3])) is None
+    assert recall(open_memory(tmp_path, (5, 2, 3, 8), rank=0), torch.tensor([3])) is None  # of another model
+
+
+def test_no_room_is_told_before_training(tmp_path):
+    with pytest.raises(OutputError, match="no room"):
+        open_memory(tmp_path, (10**9, 10, 512, 1024))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How many sequences the teacher was asked about: the student is asked as often as it trains."""
+    rows = []
+    monkeypatch.setattr(
+        distiller, "remember", lambda held, which, parts: (rows.extend(which.tolist()), remember(held, which, parts))
+    )
+    return rows
+
+
+def test_the_teacher_is_asked_once(tmp_path, asked):
+    made, text = bundle("bert"), corpus(tmp_path)
+    training = replace(QUICK, steps=0, epochs=3.0, batch_size=1)
+    done = distill(made, corpora=(text,), layers=2, objective=OBJECTIVE, training=training)
+    count = done.history[-1].details["sequences"]
+    assert done.history[-1].details["steps"] == 3 * count
+    assert sorted(asked) == list(range(count))
+
+
+def test_one_pass_is_not_written_down(tmp_path, asked):
+    distill(bundle("bert"), corpora=(corpus(tmp_path),), objective=OBJECTIVE, training=replace(QUICK, steps=1))
+    assert asked == []
+
+
+def test_remembering_changes_no_more_than_rounding(tmp_path, monkeypatch):
+    made, text = bundle("bert"), corpus(tmp_path)
+    run = partial(distill, made, corpora=(text,), layers=2, objective=OBJECTIVE)
+    run = partial(run, training=replace(QUICK, steps=0, epochs=3.0, learning_rate=1e-3))
+    one = run().model.state_dict()
+    monkeypatch.setattr("edgecompress.training.trainer.passes", lambda *_: 0.0)
+    other, before = run().model.state_dict(), made.model.state_dict()
+    moved = sum(
+        float((other[name] - before[name]).abs().sum()) for name in other if other[name].shape == before[name].shape
+    )
+    apart = sum(float((other[name] - one[name]).abs().sum()) for name in other)
+    assert 0 < apart < moved / 10
+
+
+def test_a_stopped_run_goes_on_with_what_it_remembers(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "0")
+    made, text = bundle("bert"), corpus(tmp_path)
+    training = replace(QUICK, steps=0, epochs=3.0)
+    run = partial(distill, made, corpora=(text,), layers=2, objective=OBJECTIVE, training=training)
+    with checkpoints_in(tmp_path / "whole"):
+        whole = run()
+    last = whole.history[-1].details["steps"] - 1
+    pieces = in_pieces(tmp_path / "work", run, "distill", (2, last))
+    assert same_weights(whole.model, pieces.model)
