@@ -37,7 +37,7 @@ from edgecompress.bench.host import host
 from edgecompress.bench.quality import predict
 from edgecompress.commands.show import progress
 from edgecompress.encoder import sources
-from edgecompress.encoder.bundle import Bundle, save
+from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.files import new_folder, write_json
 from edgecompress.records import Step
 from edgecompress.runtime.predictor import from_artifact
@@ -50,7 +50,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "retention"
 LANGUAGES = ("mlt", "slk", "swh")
 RECIPES = ("teacher", "default", "paper", "cut-only", "scratch")
 HIDDEN = {"moderate": 276, "maximum": 156}  # the paper's 564 and 312 of 768, of this teacher's 384
-SHARED = ("trim",)  # stages that every run of a language has in common
+HEADS = {"moderate": 12, "maximum": 6}  # ours: 23 and 26 wide
+SHARED = ("trim", "teacher")  # stages that every run of a language has in common
+LONGER = 2  # times the epochs where no unlabelled text is mixed in: about as many steps
 RESAMPLES = 300
 
 Entry = dict[str, Any]
@@ -72,11 +74,10 @@ def run(language: str, kind: str, size: str, seed: int, split: str, output: Path
     """Make one student for LANGUAGE (or fine-tune the teacher) and score it on its four tasks."""
     out = output / language
     with progress(Console()), pipeline.exclusive(out):
-        name = f"{kind}-s{seed}" if kind == "teacher" else f"{kind}-{size}-s{seed}"
-        raw = _raw(language, kind, HIDDEN[size], seed, name)
+        raw = _raw(language, kind, size, seed)
         if kind == "scratch":
-            raw = _from_scratch(raw, out, seed, name)
-        plan = recipes.parse(raw, ROOT / "models" / f"e5-small-{language}", f"{language} {name}")
+            raw = _from_scratch(raw, out)
+        name, plan = raw["name"], recipes.parse(raw, ROOT / "models" / f"e5-small-{language}", f"{language} {kind}")
         results = pipeline.run(plan, out)
         made = deliver.artifacts(plan, results, out)[f"{name} fp32"]
         found = {
@@ -86,7 +87,7 @@ def run(language: str, kind: str, size: str, seed: int, split: str, output: Path
     first = next(iter(made.values()))
     row = {
         "language": language, "recipe": kind, "size": None if kind == "teacher" else size, "seed": seed, "split": split,
-        "parameters": first.parameters, "tasks": found, "minutes": _minutes(made),
+        "parameters": first.parameters, "tasks": found, "minutes": _minutes(made, out),
         "stages": raw["stages"], "host": asdict(host()),
     }  # fmt: skip
     write_json(RESULTS / f"{language}-{name}-{split}.json", row)
@@ -95,33 +96,36 @@ def run(language: str, kind: str, size: str, seed: int, split: str, output: Path
     )
 
 
-def _raw(language: str, kind: str, hidden: int, seed: int, name: str) -> dict[str, Any]:
-    """Return the recipe of one row: the shipped one's stages, at this width, with this seed, under names of its own."""
+def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
+    """Return the recipe of one row: the shipped one's stages, at this width, with this seed, under names of its own.
+
+    Trimming and the fine-tuned teacher are shared by all rows of a language, what comes before the width by its sizes,
+    what comes before fine-tuning by its seeds.
+    """
     shipped = _shipped(f"e5-small-{language}")
-    source = _shipped("paper-e5-small") if kind == "paper" else shipped
-    entries = [dict(entry) for entry in source["stages"]]
-    wanted = "teacher" if kind == "teacher" else "student"
-    entries = [e for e in entries if e["stage"] != "finetune" or e["name"] == wanted]
-    if kind == "teacher":
-        entries = [e for e in entries if e["stage"] in ("trim", "finetune")]
-    if kind == "cut-only":
-        entries = [_untrained(e) for e in entries]
-    named = {_name(entry): f"{name}-{_name(entry)}" for entry in entries}
-    named |= {shared: shared for shared in SHARED}
-    named[wanted] = name
-    for entry in entries:
-        entry["name"] = named[_name(entry)]
-        for key in ("from", "teacher"):
-            if key in entry:
-                entry[key] = named[entry[key]]
+    shared = [e for e in shipped["stages"] if _name(e) in SHARED]
+    entries = [dict(e) for e in _shipped("paper-e5-small")["stages"]] if kind == "paper" else shipped["stages"]
+    own = [] if kind == "teacher" else [dict(e) for e in entries if _name(e) not in SHARED]
+    named, wide = {name: name for name in SHARED}, False
+    for entry in own:
+        old, wide = _name(entry), wide or entry["stage"] == "truncate"
+        whose = "default" if kind != "paper" and entry["stage"] in ("prune", "truncate") else kind
+        last = f"s{seed}" if entry["stage"] == "finetune" else old
+        entry["name"] = named[old] = "-".join([whose, *([size] if wide else []), last])
+        entry.update({key: named[entry[key]] for key in ("from", "teacher") if key in entry})
         if entry["stage"] == "truncate":
-            entry["hidden"] = hidden
+            entry.update({"hidden": HIDDEN[size], **({"heads": HEADS[size]} if "heads" in entry else {})})
         if "corpora" in entry:
             entry["corpora"] = [language]
-        if "training" in entry:
+        if entry["stage"] == "finetune":
             entry["training"] = {**entry["training"], "seed": seed}
+    if own:
+        own[0].setdefault("from", "trim")
+    if kind in ("cut-only", "scratch"):
+        own = [_untrained(e) for e in own]
+    name = own[-1]["name"] if own else "teacher"
     common = {key: shipped[key] for key in ("teacher", "data", "corpora", "tasks")}
-    return {**common, "name": name, "stages": entries, "export": {"stages": [name], "schemes": []}}
+    return {**common, "name": name, "stages": [*shared, *own], "export": {"stages": [name], "schemes": []}}
 
 
 def _name(entry: Entry) -> str:
@@ -133,16 +137,20 @@ def _shipped(model: str) -> dict[str, Any]:
 
 
 def _untrained(entry: Entry) -> Entry:
-    """Leave the cut of a distillation, and none of its training."""
-    return {**entry, "training": {"steps": 0}} if entry["stage"] == "distill" else entry
+    """Leave the cut of a distillation and none of its training; of fine-tuning what has no teacher."""
+    if entry["stage"] == "distill":
+        return {**entry, "training": {"steps": 0}}
+    if entry["stage"] != "finetune":
+        return entry
+    alone = {key: value for key, value in entry.items() if key not in ("teacher", "corpora", "soft")}
+    return {**alone, "training": {**entry["training"], "epochs": entry["training"]["epochs"] * LONGER}}
 
 
-def _from_scratch(raw: dict[str, Any], out: Path, seed: int, name: str) -> dict[str, Any]:
+def _from_scratch(raw: dict[str, Any], out: Path) -> dict[str, Any]:
     """Return a recipe that fine-tunes random weights of the shape that ``raw`` gives."""
-    cuts = [_untrained(e) for e in raw["stages"] if e["stage"] != "finetune"]
-    plan = recipes.parse(
-        {**raw, "stages": cuts, "export": {}}, ROOT / "models" / f"e5-small-{out.name}", f"the shape of {name}"
-    )
+    seed = raw["stages"][-1]["training"]["seed"]
+    cuts = [e for e in raw["stages"] if e["stage"] != "finetune"]
+    plan = recipes.parse({**raw, "stages": cuts, "export": {}}, ROOT / "models" / raw["teacher"], raw["name"])
     shape = sources.load(str(list(pipeline.run(plan, out).values())[-1].folder))
     folder = out / f"random-s{seed}-{shape.model.config.hidden_size}"
     if not folder.is_dir():
@@ -150,8 +158,8 @@ def _from_scratch(raw: dict[str, Any], out: Path, seed: int, name: str) -> dict[
         model = type(shape.model)(shape.model.config).eval()
         with new_folder(folder) as draft:
             save(Bundle(model, shape.tokenizer, (Step("random", {"seed": seed}, int(model.num_parameters())),)), draft)
-    tune = {key: value for key, value in raw["stages"][-1].items() if key != "from"}
-    return {**raw, "teacher": str(folder.resolve()), "stages": [{**tune, "head": "random"}]}
+    tunes = [{**e, "from": "teacher", "head": "random"} for e in raw["stages"] if e.get("name") == raw["name"]]
+    return {**raw, "teacher": str(folder.resolve()), "stages": tunes}
 
 
 def _scored(artifact: Artifact, examples: tuple[Example, ...]) -> dict[str, Any]:
@@ -173,10 +181,14 @@ def _scored(artifact: Artifact, examples: tuple[Example, ...]) -> dict[str, Any]
     }
 
 
-def _minutes(made: Mapping[str, Artifact]) -> float:
-    """Return the training time of a row: every stage that any of its artifacts went through, counted once."""
-    seconds = {step.key: step.seconds for artifact in made.values() for step in artifact.history}
-    return round(sum(seconds.values()) / 60, 1)
+def _minutes(made: Mapping[str, Artifact], out: Path) -> float:
+    """Return the training time of a row: every stage that any of its artifacts went through, the fine-tuned teachers
+    that they learnt from included, counted once.
+    """
+    taught = {str(s.options["teacher"]) for a in made.values() for s in a.history if s.options.get("teacher")}
+    teachers = [read_history(pipeline.folder_of(out, name)) for name in sorted(taught)]
+    steps = [step for history in (*(a.history for a in made.values()), *teachers) for step in history]
+    return round(sum({step.key: step.seconds for step in steps}.values()) / 60, 1)
 
 
 @main.command()
