@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import click
@@ -94,8 +95,9 @@ def _stages(recipe: Recipe) -> list[str]:
 
 def _measured(recipe: Recipe) -> list[str]:
     path = RESULTS / "models" / f"{recipe.name}.json"
+    kept = _kept(recipe)
     if not path.exists():
-        return ["Not run yet: no accuracy, size or latency is claimed."]
+        return kept or ["Not run yet: no accuracy, size or latency is claimed."]
     found = json.loads(path.read_text(encoding="utf-8"))
     figures = found["measurements"]
     tasks = [task for task in TASKS if any(m["task"] == task for m in figures)]
@@ -113,9 +115,39 @@ def _measured(recipe: Recipe) -> list[str]:
         lines.append(f"| {subject} | {' | '.join(cells)} |")
     host = found["host"]
     return [
+        *kept,
+        *([""] if kept else []),
         *lines,
         "",
         f"Test splits, one seed; one thread of {host['cpu']}, onnxruntime {host['versions']['onnxruntime']}.",
+    ]
+
+
+def _kept(recipe: Recipe) -> list[str]:
+    """Return the scores of this recipe's student beside its teacher's, from the test runs of benchmarks/retention.py."""
+    kind = "paper" if recipe.name.startswith("paper") else "default"
+    language = next(iter(recipe.corpora))
+    files = sorted((RESULTS / "retention").glob(f"{language}-{kind}-maximum-s*-test.json"))
+    teacher = RESULTS / "retention" / f"{language}-teacher-test.json"
+    if not files or not teacher.exists():
+        return []
+    beside = json.loads(teacher.read_text(encoding="utf-8"))["tasks"]
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    lines = ["| task | teacher | student, one line a seed | drop |", "|---|---:|---:|---:|"]
+    for task, of_teacher in beside.items():
+        scores = [run["tasks"][task] for run in runs]
+        each = "<br>".join(f"{s['score']:.1f} ({s['interval'][0]:.1f} to {s['interval'][1]:.1f})" for s in scores)
+        drop = 100 * (1 - mean(s["score"] for s in scores) / of_teacher["score"])
+        title = f"{task} {of_teacher['metric'].replace('_', ' ')}"
+        lines.append(f"| {title} | {of_teacher['score']:.1f} | {each} | {drop:.1f} % |")
+    minutes = mean(run["minutes"] for run in runs)
+    host = runs[0]["host"]
+    return [
+        *lines,
+        "",
+        f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} parameters; "
+        f"{minutes:.0f} minutes of training on {host['cores']} cores of {host['cpu']}, the teacher's fine-tuning "
+        f"{'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`.",
     ]
 
 

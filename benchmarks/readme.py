@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ from edgecompress.report.terminal import bench_table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
+HEADLINE = ("topic", "sentiment", "ner", "pos")
 SHOWN = (8_000, 12_000, 16_000, 20_000, 32_000, 40_000, 60_000, 80_000, 100_000)
 
 
@@ -31,7 +34,7 @@ def main() -> None:
     """Rewrite the marked sections of README.md."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for name, body in (("demo", _demo), ("structure", _structure), ("tokenizer", _tokenizer)):
+    for name, body in SECTIONS.items():
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
         before, _, rest = text.partition(begin)
         try:
@@ -128,6 +131,35 @@ def _default_size(row: Mapping[str, Any]) -> str:
         f"unchanged (size chosen on dev); its text of {row['tokens_read'] / 1e6:.1f} M tokens never uses "
         f"{row['of_them_never_in_text']:,} of devtest's {row['distinct_tokens_in_devtest']:,} distinct tokens."
     )
+
+
+def _retention() -> str:
+    """Return scores and drops by language, size and recipe."""
+    found = json.loads((RESULTS / "retention" / "summary.json").read_text(encoding="utf-8"))
+    rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for row in found["rows"]:
+        size = "" if row["recipe"] == "teacher" else row["size"]
+        rows.setdefault((row["language"], size, row["recipe"]), {})[row["task"]] = row
+    lines = [
+        "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters | seeds "
+        "| minutes |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for (language, size, recipe), tasks in sorted(rows.items(), key=_order):
+        one = next(iter(tasks.values()))
+        scores = " | ".join(f"{tasks[task]['score']:.1f}" for task in HEADLINE)
+        drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
+        shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']} | {one['train_minutes']:.0f}"
+        lines.append(f"| {language} | {size} | {recipe} | {scores} | {drop} | {shown} |")
+    return "\n".join([*lines, "", found["note"]])
+
+
+def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
+    language, size, recipe = item[0]
+    return language, ("", "moderate", "maximum").index(size), RECIPES.index(recipe)
+
+
+SECTIONS = {"demo": _demo, "retention": _retention, "structure": _structure, "tokenizer": _tokenizer}
 
 
 if __name__ == "__main__":
