@@ -141,8 +141,10 @@ def _retention() -> str:
         size = "" if row["recipe"] == "teacher" else row["size"]
         rows.setdefault((row["language"], size, row["recipe"]), {})[row["task"]] = row
     lines = [
-        "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters | seeds "
-        "| minutes |",
+        (
+            "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters | seeds "
+            "| minutes |"
+        ),
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for (language, size, recipe), tasks in sorted(rows.items(), key=_order):
