@@ -124,7 +124,7 @@ def _measured(recipe: Recipe) -> list[str]:
 
 
 def _kept(recipe: Recipe) -> list[str]:
-    """Return this recipe's scores beside its teacher's, from the test runs of benchmarks/retention.py."""
+    """Return the scores beside the teacher's, from the test runs of benchmarks/retention.py."""
     kind = "paper" if recipe.name.startswith("paper") else "default"
     language = next(iter(recipe.corpora))
     files = sorted((RESULTS / "retention").glob(f"{language}-{kind}-maximum-s*-test.json"))
@@ -146,8 +146,8 @@ def _kept(recipe: Recipe) -> list[str]:
         *lines,
         "",
         (
-            f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} parameters; "
-            f"{minutes:.0f} minutes of training on {host['cores']} cores of {host['cpu']}, the teacher's fine-tuning "
+            f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
+            f"parameters; {minutes:.0f} minutes of training on {host['cores']} cores of {host['cpu']}, the teacher's fine-tuning "
             f"{'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
         ),
     ]

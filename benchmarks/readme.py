@@ -142,8 +142,8 @@ def _retention() -> str:
         rows.setdefault((row["language"], size, row["recipe"]), {})[row["task"]] = row
     lines = [
         (
-            "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters | seeds "
-            "| minutes |"
+            "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters "
+            "| seeds | minutes |"
         ),
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]

@@ -88,9 +88,12 @@ class Soft:
 
     The loss is (1 − ``share``) · cross-entropy on true labels + ``share`` · KL to the teacher's probabilities, both
     softened by ``soft_temperature`` (Hinton et al. 2015, arXiv 1503.02531). ``lines`` of the corpora, which nobody has
-    labelled, join the examples: there the teacher's word is all there is.
+    labelled, join the examples, and ``copies`` of each example in which a share ``swap`` of the tokens is swapped for
+    tokens of similar meaning (Jiao et al. 2020, arXiv 1909.10351): of these only the teacher knows the labels.
     """
 
     share: float = 0.9
     soft_temperature: float = 1.0
     lines: int = 20000
+    copies: int = 0
+    swap: float = 0.3

@@ -52,6 +52,8 @@ _HELP = {
     "teacher": "model folder to imitate; in distill, by default MODEL itself",
     "share": "of the loss that is the teacher's word, the rest is the true labels'",
     "soft_temperature": "softens both sides' probabilities",
+    "copies": "unlabelled copies of each example, with swapped tokens",
+    "swap": "share of a copy's tokens that are swapped for near ones",
     "lines": "unlabelled lines of --corpus that the teacher labels",
     "mlm": "weight of the masked-LM loss",
     "logits": "weight of the distance to the teacher's masked-LM logits",

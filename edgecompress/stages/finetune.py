@@ -13,6 +13,7 @@ from edgecompress.stages.record import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from datasets import Dataset
     from transformers import PreTrainedModel
 
     from edgecompress.corpus import Corpus
@@ -71,7 +72,9 @@ def finetune(
     if master is not None:
         from edgecompress.training.soft import Softly, with_soft_labels
 
-        more = task_dataset(bundle.tokenizer, _unlabelled(task, corpora, soft, training.seed), labels, row, limit)
+        texts = _unlabelled(task, corpora, soft, training.seed)
+        more = [task_dataset(bundle.tokenizer, texts, labels, row, limit)] if texts else []
+        more += _copies(splits[0], bundle, master, soft, training.seed)
         data = with_soft_labels(data, more, master, bf16=wants_bf16(training))
         module = Softly(model, soft.share, soft.soft_temperature)
     torch.manual_seed(training.seed)
@@ -114,6 +117,18 @@ def _unlabelled(task: TaskFiles, corpora: Sequence[Corpus], soft: Soft, seed: in
     held_out = read_examples((*task.validation, *task.test), row)
     without = frozenset(plain(" ".join(example.words)) for example in held_out)
     return [Example(words, ()) for words in unlabelled(corpora, row, soft.lines, seed=seed, without=without)]
+
+
+def _copies(data: Dataset, bundle: Bundle, teacher: PreTrainedModel, soft: Soft, seed: int) -> list[Dataset]:
+    """Return the examples' copies with swapped tokens, if any are wanted."""
+    from edgecompress.training.augment import copies, neighbours
+
+    if not soft.copies:
+        return []
+    tokenizer, special = bundle.tokenizer, bundle.tokenizer.all_special_ids
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    near = neighbours(teacher.get_input_embeddings().weight.detach(), tokens, special)
+    return [copies(data, near, soft.copies, share=soft.swap, keep=special, seed=seed)]
 
 
 def longest_input(bundle: Bundle) -> int:

@@ -56,11 +56,11 @@ def plain(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
-def with_soft_labels(data: Data, more: Dataset, teacher: PreTrainedModel, *, bf16: bool) -> Data:
-    """Return ``data`` with the unlabelled rows ``more`` and the teacher's predictions for all training rows."""
+def with_soft_labels(data: Data, more: Sequence[Dataset], teacher: PreTrainedModel, *, bf16: bool) -> Data:
+    """Return ``data`` with the unlabelled rows of ``more`` and the teacher's predictions for all training rows."""
     from datasets import concatenate_datasets
 
-    train = concatenate_datasets([data.train, more])
+    train = concatenate_datasets([data.train, *more])
     said = soft_labels(teacher, train, data.collate, bf16=bf16)
     train = train.add_column("soft", list(range(len(train))))
     return replace(data, train=train, collate=partial(soft_batch, pad=data.collate, soft=said))
