@@ -147,8 +147,8 @@ def _kept(recipe: Recipe) -> list[str]:
         "",
         (
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
-            f"parameters; {minutes:.0f} minutes of training on {host['cores']} cores of {host['cpu']}, the teacher's fine-tuning "
-            f"{'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
+            f"parameters; {minutes:.0f} minutes of training on {host['cores']} cores of {host['cpu']}, the teacher's "
+            f"fine-tuning {'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
         ),
     ]
 

@@ -30,7 +30,7 @@ def neighbours(embeddings: Tensor, tokens: Sequence[str], special: Sequence[int]
     """Return the ``count`` tokens (vocab, count) nearest to each by the cosine of ``embeddings`` (vocab, width).
 
     Only tokens in the same place are neighbours: those that begin a word (with a capital or without) have such, those
-    within words have those; nobody has a ``special`` one.
+    within words have those; nobody has a ``special`` one. Who has too few is its own neighbour for the rest.
     """
     places = torch.tensor([_place(token) for token in tokens])
     places[list(special)] = -1
@@ -40,7 +40,9 @@ def neighbours(embeddings: Tensor, tokens: Sequence[str], special: Sequence[int]
         part = slice(begin, begin + _CHUNK)
         cosine = unit[part] @ unit.T
         cosine[places[part, None] != places[None]] = -2.0
-        found.append(cosine.topk(count + 1).indices[:, 1:])  # the nearest is the token itself
+        best = cosine.topk(min(count + 1, len(unit)))
+        itself = best.indices[:, :1]  # the nearest, and what stands in where a place has too few others
+        found.append(torch.where(best.values[:, 1:] < -1, itself, best.indices[:, 1:]))
     return torch.cat(found)
 
 
