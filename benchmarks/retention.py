@@ -89,7 +89,8 @@ def run(language: str, kind: str, size: str, seed: int, split: str, output: Path
     first = next(iter(made.values()))
     row = {
         "language": language, "recipe": kind, "size": None if kind == "teacher" else size, "seed": seed, "split": split,
-        "parameters": first.parameters, "tasks": found, "minutes": _minutes(made, out), "threads": torch.get_num_threads(),
+        "parameters": first.parameters, "tasks": found,
+        "minutes": _minutes(made, out), "threads": torch.get_num_threads(),
         "stages": raw["stages"], "host": asdict(host()),
     }  # fmt: skip
     write_json(RESULTS / f"{language}-{name}-{split}.json", row)
