@@ -90,6 +90,7 @@ class Soft:
     softened by ``soft_temperature`` (Hinton et al. 2015, arXiv 1503.02531). ``lines`` of the corpora, which nobody has
     labelled, join the examples, and ``copies`` of each example in which a share ``swap`` of the tokens is swapped for
     tokens of similar meaning (Jiao et al. 2020, arXiv 1909.10351): of these only the teacher knows the labels.
+    ``states``: weight of the squared error to the teacher's last hidden states, as ``hidden`` of the objective.
     """
 
     share: float = 0.9
@@ -97,3 +98,4 @@ class Soft:
     lines: int = 20000
     copies: int = 0
     swap: float = 0.3
+    states: float = 0.0

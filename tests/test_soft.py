@@ -23,7 +23,7 @@ from edgecompress.stages.trim import trim
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example
 from edgecompress.training.data import task_batch, task_dataset
-from edgecompress.training.soft import Softly, plain, soft_batch, soft_labels, unlabelled
+from edgecompress.training.soft import Softly, ask, plain, soft_batch, unlabelled
 
 QUICK = Training(epochs=1, batch_size=6, learning_rate=2e-3, max_length=64, dropout=0.0, precision="fp32")
 
@@ -54,8 +54,8 @@ def test_the_teacher_is_asked_about_exactly_what_counts(kind):
     words = [("Ján",), ("ide", "domov")] if kind == "pos" else [("Ján ide",), ("a",)]
     data = task_dataset(made.tokenizer, [Example(one, ()) for one in words], labels, task, 32)
     pad = partial(task_batch, pad_id=made.tokenizer.pad_token_id)
-    said = soft_labels(made.model, data, pad, bf16=False)
-    assert [one.shape for one in said] == [(len(one) if kind == "pos" else 1, len(labels)) for one in words]
+    said = ask(made.model, data, pad, bf16=False)
+    assert [one.logits.shape for one in said] == [(len(one) if kind == "pos" else 1, len(labels)) for one in words]
     rows = [{**data[i], "soft": i} for i in range(2)]
     batch = soft_batch(rows, pad, said)
     assert set(batch["labels"].flatten().tolist()) == {IGNORED}
@@ -73,6 +73,10 @@ class Fixed(torch.nn.Module):
         return self
 
 
+def softly(logits, share):
+    return Softly(Fixed(logits), Soft(share=share), 1)
+
+
 def test_the_loss_by_hand():
     logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
     batch = {"input_ids": None, "attention_mask": None, "labels": torch.tensor([1, IGNORED])}
@@ -80,11 +84,11 @@ def test_the_loss_by_hand():
     hard, soft = math.log(2) / 2, (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)) / 2
     teacher = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()
     for share in (0.0, 0.4, 1.0):
-        said = Softly(Fixed(logits), share, 1.0)(**batch, soft=teacher)
+        said = softly(logits, share)(**batch, soft=teacher)
         assert float(said["loss"]) == pytest.approx((1 - share) * hard + share * soft, rel=1e-5)
-    assert float(Softly(Fixed(logits), 0.4, 1.0)(**batch)["loss"]) == pytest.approx(hard)
+    assert float(softly(logits, 0.4)(**batch)["loss"]) == pytest.approx(hard)
     marked = {**batch, "marked": torch.tensor([True, False])}
-    one = Softly(Fixed(logits), 0.0, 1.0)(**marked, soft=teacher[:1])["loss"]
+    one = softly(logits, 0.0)(**marked, soft=teacher[:1])["loss"]
     assert float(one) == pytest.approx(float(F.cross_entropy(logits[:1], torch.tensor([1]))))
 
 

@@ -53,6 +53,7 @@ _HELP = {
     "share": "of the loss that is the teacher's word, the rest is the true labels'",
     "soft_temperature": "softens both sides' probabilities",
     "copies": "unlabelled copies of each example, with swapped tokens",
+    "states": "weight of the distance to the teacher's last hidden states",
     "swap": "share of a copy's tokens that are swapped for near ones",
     "lines": "unlabelled lines of --corpus that the teacher labels",
     "mlm": "weight of the masked-LM loss",

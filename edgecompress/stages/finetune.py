@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgecompress.tasks import Task
     from edgecompress.tasks.examples import Example
 
+_FITTED = 256  # examples that a projection is fitted on
 Head = Literal["probe", "random"]
 
 
@@ -70,13 +71,16 @@ def finetune(
     data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
     module: Any = model
     if master is not None:
+        from edgecompress.encoder.arch import size
         from edgecompress.training.soft import Softly, with_soft_labels
 
         texts = _unlabelled(task, corpora, soft, training.seed)
         more = [task_dataset(bundle.tokenizer, texts, labels, row, limit)] if texts else []
         more += _copies(splits[0], bundle, master, soft, training.seed)
         data = with_soft_labels(data, more, master, bf16=wants_bf16(training))
-        module = Softly(model, soft.share, soft.soft_temperature)
+        module = Softly(model, soft, size(master.config, "hidden"))
+        rows = drawn(data.train, _FITTED, training.seed)
+        module.fit_projection([data.collate([rows[i] for i in range(len(rows))])])
     torch.manual_seed(training.seed)
     details = fit(module, data, training, label=f"finetune {task.kind}")
     options = {"teacher": Path(teacher).name, "corpora": corpora, "soft": soft} if teacher else {}

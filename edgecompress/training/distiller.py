@@ -18,6 +18,7 @@ from edgecompress.encoder.importance import IGNORED
 from edgecompress.options import Objective
 from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss, token_loss
 from edgecompress.training.memory import Memory, open_memory, recall, remember
+from edgecompress.training.projection import fit_linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -132,12 +133,7 @@ class Distiller(nn.Module):
             for layer, imitated in self._pairs.items():
                 mine.append(student.states[layer].flatten(0, 1))
                 theirs.append(teacher.states[imitated].flatten(0, 1))
-        x = torch.cat(mine).double()
-        x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
-        gram = x.T @ x + 1e-3 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)  # ridge: dimensions may coincide
-        solution = torch.linalg.solve(gram, x.T @ torch.cat(theirs).double()).to(self.projection.weight.dtype)
-        self.projection.weight.copy_(solution[:-1].T)
-        self.projection.bias.copy_(solution[-1])
+        fit_linear(self.projection, torch.cat(mine), torch.cat(theirs))
 
 
 @contextmanager

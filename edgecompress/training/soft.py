@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own documentation uses
 
 from edgecompress.corpus import Corpus, lines
+from edgecompress.encoder.arch import size
+from edgecompress.encoder.heads import encoder_of
 from edgecompress.encoder.importance import IGNORED
+from edgecompress.options import Soft
 from edgecompress.progress import report
 from edgecompress.training.data import Batch
-from edgecompress.training.losses import logits_loss
+from edgecompress.training.losses import hidden_loss, logits_loss
+from edgecompress.training.projection import fit_linear
 from edgecompress.words import DEFAULT_WORD_PATTERN, word_offsets
 
 if TYPE_CHECKING:
@@ -56,65 +60,105 @@ def plain(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the teacher says of a row: ``logits`` (1, labels) of a text, (marked words, labels) of a token row, and
+    ``states`` (tokens, hidden), its last hidden states in half precision.
+    """
+
+    logits: np.ndarray
+    states: np.ndarray
+
+
 def with_soft_labels(data: Data, more: Sequence[Dataset], teacher: PreTrainedModel, *, bf16: bool) -> Data:
-    """Return ``data`` with the unlabelled rows of ``more`` and the teacher's predictions for all training rows."""
+    """Return ``data`` with the unlabelled rows of ``more`` and what the teacher says of all training rows."""
     from datasets import concatenate_datasets
 
     train = concatenate_datasets([data.train, *more])
-    said = soft_labels(teacher, train, data.collate, bf16=bf16)
+    said = ask(teacher, train, data.collate, bf16=bf16)
     train = train.add_column("soft", list(range(len(train))))
-    return replace(data, train=train, collate=partial(soft_batch, pad=data.collate, soft=said))
+    return replace(data, train=train, collate=partial(soft_batch, pad=data.collate, said=said))
 
 
 @torch.no_grad()
-def soft_labels(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, bf16: bool) -> list[np.ndarray]:
-    """Return the teacher's logits for each row: (1, labels) of a text, (marked words, labels) of a token row."""
+def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, bf16: bool) -> list[Said]:
+    """Return what the teacher says of each row."""
     order = np.argsort(np.asarray(data["length"]), kind="stable")
-    found: list[np.ndarray] = [np.empty(0)] * len(data)
+    found: dict[int, Said] = {}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     teacher = teacher.to(device)
     with torch.autocast(device, torch.bfloat16, enabled=bf16):
         for begin in range(0, len(order), _BATCH):
             chosen = order[begin : begin + _BATCH].tolist()
             batch = {name: value.to(device) for name, value in soft_batch([data[i] for i in chosen], pad).items()}
-            logits = teacher(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+            inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+            output = teacher(**inputs, output_hidden_states=True)
             for row, index in enumerate(chosen):
-                kept = logits[row] if logits.dim() == 2 else logits[row][batch["marked"][row]]  # noqa: PLR2004
-                found[index] = kept.reshape(-1, logits.shape[-1]).cpu().numpy()
-            report("teacher's predictions", begin + len(chosen), len(order), "texts")
+                logits, real = output.logits[row].float(), batch["attention_mask"][row].bool()
+                kept = logits.reshape(1, -1) if logits.dim() == 1 else logits[batch["marked"][row]]
+                states = output.hidden_states[-1][row][real].half()
+                found[index] = Said(kept.cpu().numpy(), states.cpu().numpy())
+            report("asking the teacher", begin + len(chosen), len(order), "texts")
     teacher.to("cpu")
-    return found
+    return [found[index] for index in range(len(data))]
 
 
-def soft_batch(rows: Sequence[dict[str, Any]], pad: Collate, soft: Sequence[np.ndarray] = ()) -> Batch:
+def soft_batch(rows: Sequence[dict[str, Any]], pad: Collate, said: Sequence[Said] = ()) -> Batch:
     """Return what ``pad`` makes of the rows, with ``marked`` (shaped as the labels) and, for rows with an index
-    ``soft``, the teacher's logits (marked, labels).
+    ``soft``, the teacher's logits ``soft`` (marked, labels) and ``states`` (real tokens, hidden).
     """
     batch = pad(list(rows))
     marked = torch.full_like(batch["labels"], batch["labels"].dim() == 1, dtype=torch.bool)
     if marked.dim() > 1:
         for number, row in enumerate(rows):
             marked[number, row["marked"]] = True
-    said = [soft[row["soft"]] for row in rows if "soft" in row] if soft else []
-    return {**batch, "marked": marked} | ({"soft": torch.from_numpy(np.concatenate(said))} if said else {})
+    batch = {**batch, "marked": marked}
+    taught = [said[row["soft"]] for row in rows if "soft" in row] if said else []
+    if not taught:
+        return batch
+    logits, states = (np.concatenate([getattr(one, part) for one in taught]) for part in ("logits", "states"))
+    return {**batch, "soft": torch.from_numpy(logits), "states": torch.from_numpy(states)}
 
 
 class Softly(nn.Module):
     """A model with a task head whose loss is partly the true labels' and partly the teacher's."""
 
-    def __init__(self, model: PreTrainedModel, share: float, temperature: float) -> None:
+    def __init__(self, model: PreTrainedModel, soft: Soft, width: int) -> None:
         super().__init__()
-        self.model, self.share, self.temperature = model, share, temperature
+        self.model, self.soft = model, soft
+        self.projection = nn.Linear(size(model.config, "hidden"), width) if soft.states else None
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, marked: Tensor, soft: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        marked: Tensor,
+        soft: Tensor | None = None,
+        states: Tensor | None = None,
     ) -> Batch:
         """Return {"loss", "logits"} for labels (batch,) or (batch, length); ``marked`` of that shape says which
-        predictions count, ``soft`` (marked, labels) what the teacher says of them (None: no such loss).
+        predictions count, ``soft`` (marked, labels) and ``states`` (real tokens, hidden) what the teacher says of them
+        (None: there is no such loss).
         """
-        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-        said, true = logits[marked].float(), labels[marked]
-        loss = F.cross_entropy(said, true, ignore_index=IGNORED, reduction="sum") / max(len(true), 1)
+        output = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=self.projection is not None
+        )
+        mine, true = output.logits[marked].float(), labels[marked]
+        loss = F.cross_entropy(mine, true, ignore_index=IGNORED, reduction="sum") / max(len(true), 1)
         if soft is not None:
-            loss = (1 - self.share) * loss + self.share * logits_loss(said, soft, "kl", self.temperature)
-        return {"loss": loss, "logits": logits}
+            taught = logits_loss(mine, soft, "kl", self.soft.soft_temperature)
+            loss = (1 - self.soft.share) * loss + self.soft.share * taught
+        if states is not None and self.projection is not None:
+            projected = self.projection(output.hidden_states[-1][attention_mask.bool()])
+            loss = loss + self.soft.states * hidden_loss(projected.float(), states.float())
+        return {"loss": loss, "logits": output.logits}
+
+    @torch.no_grad()
+    def fit_projection(self, batches: Sequence[Batch]) -> None:
+        """Start the projection where least squares puts it."""
+        if self.projection is None:
+            return
+        inputs = [{name: batch[name] for name in ("input_ids", "attention_mask")} for batch in batches]
+        mine = [encoder_of(self.model)(**one).last_hidden_state[one["attention_mask"].bool()] for one in inputs]
+        fit_linear(self.projection, torch.cat(mine), torch.cat([batch["states"].float() for batch in batches]))
