@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 from test_surgery import every_family
-from tiny_models import SLOVAK, bundle, corpus, same_weights, task_files
+from tiny_models import HIDDEN, SLOVAK, bundle, corpus, same_weights, task_files
 from torch.nn import functional as F  # noqa: N812
 
 from edgecompress.corpus import Corpus
@@ -90,6 +90,28 @@ def test_the_loss_by_hand():
     marked = {**batch, "marked": torch.tensor([True, False])}
     one = softly(logits, 0.0)(**marked, soft=teacher[:1])["loss"]
     assert float(one) == pytest.approx(float(F.cross_entropy(logits[:1], torch.tensor([1]))))
+
+
+@every_family
+def test_the_states_are_the_teachers_and_a_projection_finds_them(family):
+    """A student that is the teacher has nothing to learn: its projected states are the teacher's."""
+    made, task = bundle(family, "token"), TASKS["ner"]
+    labels = tuple(made.model.config.id2label.values())
+    words = [("Ján", "ide", "domov"), ("Všetci", "ľudia", "sú", "slobodní")] * 12
+    data = task_dataset(made.tokenizer, [Example(one, ()) for one in words], labels, task, 32)
+    pad = partial(task_batch, pad_id=made.tokenizer.pad_token_id)
+    said = ask(made.model, data, pad, bf16=False)
+    assert [len(one.states) for one in said] == data["length"]
+    batch = soft_batch([{**data[i], "soft": i} for i in range(len(data))], pad, said)
+    assert batch["states"].shape == (sum(data["length"]), HIDDEN)
+    module = Softly(made.model, Soft(share=0.0, states=1.0), HIDDEN).eval()
+    far = float(module(**batch)["loss"].detach())
+    module.fit_projection([batch])
+    near = float(module(**batch)["loss"].detach())
+    assert near < 0.1 < far
+    only = Softly(made.model, Soft(share=0.0, states=0.0), HIDDEN).eval()
+    assert only.projection is None
+    assert float(only(**batch)["loss"].detach()) == 0  # no true labels, and nothing asked of the teacher
 
 
 @pytest.mark.parametrize("kind", ["topic", "ner"])
