@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from datasets import Dataset
 from test_surgery import every_family
 from tiny_models import SENTENCES, SLOVAK, SWAHILI, corpus, tokenizer
 
@@ -14,7 +15,7 @@ from edgecompress.encoder.importance import IGNORED
 from edgecompress.errors import CorpusError
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example
-from edgecompress.training.data import mask_tokens, pack, packed_batch, probe_batches, task_batch, task_dataset
+from edgecompress.training.data import drawn, mask_tokens, pack, packed_batch, probe_batches, task_batch, task_dataset
 from edgecompress.training.trainer import EpochSampler
 
 
@@ -172,3 +173,13 @@ def test_texts_of_similar_length_meet():
     order = list(EpochSampler(400, 8, 0, lengths))
     spread = [max(part) - min(part) for at in range(0, 400, 8) for part in [[lengths[i] for i in order[at : at + 8]]]]
     assert sum(spread) / len(spread) < 10
+
+
+def test_rows_are_drawn_evenly_and_the_same_for_a_seed():
+    rows = Dataset.from_dict({"x": list(range(1000))})
+    some = drawn(rows, 100, 0)["x"]
+    assert len(set(some)) == 100
+    assert 350 < sum(some) / 100 < 650
+    assert some == drawn(rows, 100, 0)["x"] != drawn(rows, 100, 1)["x"]
+    for count in (0, 1000, 2000):
+        assert drawn(rows, count, 0)["x"] == list(range(1000))

@@ -13,15 +13,11 @@ from edgecompress.stages.record import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from datasets import Dataset
-    from transformers import PreTrainedModel
-
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
     from edgecompress.tasks import Task
     from edgecompress.tasks.examples import Example
 
-_FITTED = 256  # examples that a projection is fitted on
 Head = Literal["probe", "random"]
 
 
@@ -47,40 +43,27 @@ def finetune(
 
     from edgecompress.encoder import sources
     from edgecompress.encoder.heads import attach
-    from edgecompress.tasks import TASKS
-    from edgecompress.tasks.examples import read_examples
     from edgecompress.training.data import drawn, task_batch, task_dataset
+    from edgecompress.training.lesson import Lesson, check_teacher, prepared
     from edgecompress.training.probe import fit_head
     from edgecompress.training.trainer import Data, fit, wants_bf16
 
-    if task.kind not in TASKS:
-        raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
-    row = TASKS[task.kind]
-    train, validation = (read_examples(files, row) for files in (task.train, task.validation))
-    labels = _labels(task, train, validation)
+    row, train, validation, labels = _examples(task)
     limit = min(training.max_length, longest_input(bundle))
     check_length(bundle, limit)
-    master = _master(sources.load(teacher), bundle, labels) if teacher else None
+    lesson = None
+    if teacher:
+        lesson = Lesson(sources.load(teacher), task, labels, corpora, soft, limit, training.seed)
+        check_teacher(lesson.teacher, bundle, labels)
     model = attach(bundle.model, row.kind, labels, seed=training.seed)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
-    splits[0] = drawn(splits[0], training.examples, training.seed)
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
+    few = drawn(splits[0], training.examples, training.seed)
+    data = Data(few, collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
     if head == "probe":
         on_cpu = not torch.cuda.is_available()  # the probe runs where bundles live; a GPU's bfloat16 says nothing of it
-        fit_head(model, splits[0], collate, seed=training.seed, bf16=on_cpu and wants_bf16(training))
-    data = Data(splits[0], collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
-    module: Any = model
-    if master is not None:
-        from edgecompress.encoder.arch import size
-        from edgecompress.training.soft import Softly, with_soft_labels
-
-        texts = _unlabelled(task, corpora, soft, training.seed)
-        more = [task_dataset(bundle.tokenizer, texts, labels, row, limit)] if texts else []
-        more += _copies(splits[0], bundle, master, soft, training.seed)
-        data = with_soft_labels(data, more, master, bf16=wants_bf16(training))
-        module = Softly(model, soft, size(master.config, "hidden"))
-        rows = drawn(data.train, _FITTED, training.seed)
-        module.fit_projection([data.collate([rows[i] for i in range(len(rows))])])
+        fit_head(model, data.train, collate, seed=training.seed, bf16=on_cpu and wants_bf16(training))
+    module, data = prepared(model, data, lesson, bf16=wants_bf16(training)) if lesson else (model, data)
     torch.manual_seed(training.seed)
     details = fit(module, data, training, label=f"finetune {task.kind}")
     options = {"teacher": Path(teacher).name, "corpora": corpora, "soft": soft} if teacher else {}
@@ -89,50 +72,20 @@ def finetune(
     return bundle.then(step, model=model.eval())
 
 
-def _labels(task: TaskFiles, train: Sequence[Example], validation: Sequence[Example]) -> tuple[str, ...]:
-    from edgecompress.tasks.examples import check_labels, labels_of
+def _examples(task: TaskFiles) -> tuple[Task, tuple[Example, ...], tuple[Example, ...], tuple[str, ...]]:
+    """Return the task's row, its training and validation examples, and the labels of the former."""
+    from edgecompress.tasks import TASKS
+    from edgecompress.tasks.examples import check_labels, labels_of, read_examples
 
+    if task.kind not in TASKS:
+        raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
+    row = TASKS[task.kind]
+    train, validation = (read_examples(files, row) for files in (task.train, task.validation))
     labels = labels_of(train)
     if len(labels) == 1:
         raise TaskDataError(f"{task.train[0]}: only the label {labels[0]!r} occurs, at least two are needed")
     check_labels(labels, validation, "validation")
-    return labels
-
-
-def _master(teacher: Bundle, student: Bundle, labels: Sequence[str]) -> PreTrainedModel:
-    """Return the teacher's model. Raises RecipeError unless it predicts these labels for these token ids."""
-    known = tuple((teacher.model.config.id2label or {}).values())
-    if known != tuple(labels):
-        raise RecipeError(
-            f"the teacher predicts {', '.join(known)}, not {', '.join(labels)}: fine-tune it for this task"
-        )
-    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
-        raise RecipeError("teacher and student have different vocabularies: run `trim` before both")
-    return teacher.model
-
-
-def _unlabelled(task: TaskFiles, corpora: Sequence[Corpus], soft: Soft, seed: int) -> list[Example]:
-    """Return lines of the corpora as examples without labels, none of them a validation or test example."""
-    from edgecompress.tasks import TASKS
-    from edgecompress.tasks.examples import Example, read_examples
-    from edgecompress.training.soft import plain, unlabelled
-
-    row = TASKS[task.kind]
-    held_out = read_examples((*task.validation, *task.test), row)
-    without = frozenset(plain(" ".join(example.words)) for example in held_out)
-    return [Example(words, ()) for words in unlabelled(corpora, row, soft.lines, seed=seed, without=without)]
-
-
-def _copies(data: Dataset, bundle: Bundle, teacher: PreTrainedModel, soft: Soft, seed: int) -> list[Dataset]:
-    """Return the examples' copies with swapped tokens, if any are wanted."""
-    from edgecompress.training.augment import copies, neighbours
-
-    if not soft.copies:
-        return []
-    tokenizer, special = bundle.tokenizer, bundle.tokenizer.all_special_ids
-    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    near = neighbours(teacher.get_input_embeddings().weight.detach(), tokens, special)
-    return [copies(data, near, soft.copies, share=soft.swap, keep=special, seed=seed)]
+    return row, train, validation, labels
 
 
 def longest_input(bundle: Bundle) -> int:
