@@ -54,7 +54,7 @@ HIDDEN = {"moderate": 276, "maximum": 156}  # the paper's 564 and 312 of 768, of
 HEADS = {"moderate": 12, "maximum": 6}  # ours: 23 and 26 wide
 SHARED = ("trim", "teacher")  # stages that every run of a language has in common
 HEADLINE = ("topic", "sentiment", "ner", "pos")
-LONGER = 2  # times the epochs where no unlabelled text is mixed in: about as many steps
+LONGER = 3  # times the epochs where no copies and unlabelled lines are mixed in, so that training is about as long
 RESAMPLES = 300
 
 Entry = dict[str, Any]
