@@ -153,7 +153,19 @@ def _retention() -> str:
         drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
         shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']} | {one['train_minutes']:.0f}"
         lines.append(f"| {language} | {size} | {recipe} | {scores} | {drop} | {shown} |")
-    return "\n".join([*lines, "", found["note"]])
+    return "\n".join([*lines, "", found["note"], "", *_tried()])
+
+
+def _tried() -> list[str]:
+    """Return what was tried on validation data, and what it gave."""
+    found = json.loads((RESULTS / "retention" / "exploration.json").read_text(encoding="utf-8"))
+    lines = ["| tried | gave | kept |", "|---|---|---|"]
+    return [
+        found["what"],
+        "",
+        *lines,
+        *(f"| {one['tried']} | {one['gave']} | {one['kept']} |" for one in found["tried"]),
+    ]
 
 
 def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:

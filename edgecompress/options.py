@@ -48,7 +48,7 @@ class Objective:
     logits_loss: Literal["mse", "kl"] = "mse"
     temperature: float = 1.0
     hidden: float = 1.0
-    hidden_layers: Literal["all", "middle-last", "last"] = "all"
+    hidden_layers: Literal["all", "middle-last", "last"] = "middle-last"
     relations: float = 1.0
     relation_heads: int = 12
     mask: float = 0.15
@@ -86,16 +86,16 @@ class Selection:
 class Soft:
     """How a student learns from the predictions of a teacher that was fine-tuned for the same task.
 
-    The loss is (1 − ``share``) · cross-entropy on true labels + ``share`` · KL to the teacher's probabilities, both
-    softened by ``soft_temperature`` (Hinton et al. 2015, arXiv 1503.02531). ``lines`` of the corpora, which nobody has
-    labelled, join the examples, and ``copies`` of each example in which a share ``swap`` of the tokens is swapped for
-    tokens of similar meaning (Jiao et al. 2020, arXiv 1909.10351): of these only the teacher knows the labels.
-    ``states``: weight of the squared error to the teacher's last hidden states, as ``hidden`` of the objective.
+    The loss is (1 − ``share``) · cross-entropy on true labels + ``share`` · KL to the teacher's probabilities at
+    ``soft_temperature`` (Hinton et al. 2015, arXiv 1503.02531) + ``states`` · squared error to the teacher's last
+    hidden states through a learned projection, in units of their variance (Jiao et al. 2020, arXiv 1909.10351).
+    ``lines`` of the corpora, which nobody has labelled, join the examples, and ``copies`` of each example in which a
+    share ``swap`` of the tokens is swapped for tokens of similar meaning: of these only the teacher knows the labels.
     """
 
     share: float = 0.9
     soft_temperature: float = 1.0
-    lines: int = 20000
-    copies: int = 0
+    lines: int = 5000
+    copies: int = 2
     swap: float = 0.3
-    states: float = 0.0
+    states: float = 1.0

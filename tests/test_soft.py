@@ -74,7 +74,7 @@ class Fixed(torch.nn.Module):
 
 
 def softly(logits, share):
-    return Softly(Fixed(logits), Soft(share=share), 1)
+    return Softly(Fixed(logits), Soft(share=share, states=0.0), 1)
 
 
 def test_the_loss_by_hand():
@@ -124,7 +124,7 @@ def test_a_student_learns_from_unlabelled_text_alone(tmp_path, family, kind):
     teacher = finetune(made, task=files, training=training)
     save(teacher, tmp_path / "teacher")
     before = copy_of(made.model)
-    soft = Soft(share=1.0, lines=20)
+    soft = Soft(share=1.0, lines=20, copies=0, states=0.0)
     done = finetune(
         made,
         task=files,
