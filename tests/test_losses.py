@@ -19,7 +19,7 @@ from edgecompress.training.distiller import Distiller, features, layer_pairs
 from edgecompress.training.losses import hidden_loss, logits_loss, relation_loss, token_loss
 from edgecompress.training.masked_lm import MaskedLM
 
-NOTHING = Objective(mlm=0, logits=0, hidden=0, relations=0, relation_heads=4)
+NOTHING = Objective(mlm=0, logits=0, hidden=0, hidden_layers="all", relations=0, relation_heads=4)
 
 
 def test_logits_loss_of_known_distributions():
