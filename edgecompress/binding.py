@@ -17,7 +17,8 @@ from edgecompress.errors import RecipeError
 from edgecompress.options import TaskFiles, Training
 
 Options = Mapping[str, Any]
-_ABOVE_ZERO = {"batch_size", "max_length", "temperature"}  # of the nested tables
+_ABOVE_ZERO = {"batch_size", "max_length", "temperature", "soft_temperature"}  # of the nested tables
+_SHARES = {"share", "swap", "warmup", "mask", "coverage"}  # of the nested tables: at most 1
 
 
 @dataclass
@@ -124,6 +125,9 @@ def _table(kind: Any, value: Any, default: Any, where: str, context: Context) ->
     for name in sorted(_ABOVE_ZERO & found.keys()):
         if found[name] == 0:
             context.problem(f"{where}.{name}: 0 is not above 0")
+    for name in sorted(_SHARES & found.keys()):
+        if isinstance(found[name], int | float) and found[name] > 1:
+            context.problem(f"{where}.{name}: {found[name]} is above 1, and a share is at most 1")
     if kind is Training and ("steps" in found) != ("epochs" in found):
         found = {"steps": 0, "epochs": 0.0, **found}  # one of the two replaces the default's other
     base = default if dataclasses.is_dataclass(default) else kind()

@@ -86,7 +86,8 @@ class Selection:
 class Soft:
     """How a student learns from the predictions of a teacher that was fine-tuned for the same task.
 
-    The loss is (1 − ``share``) · cross-entropy on true labels + ``share`` · KL to the teacher's probabilities at
+    The loss is (1 − ``share``) · cross-entropy on true labels (none where there is no label: the mean is over all, so
+    that the true labels weigh the less, the more text is unlabelled) + ``share`` · KL to the teacher's probabilities at
     ``soft_temperature`` (Hinton et al. 2015, arXiv 1503.02531) + ``states`` · squared error to the teacher's last
     hidden states through a learned projection, in units of their variance (Jiao et al. 2020, arXiv 1909.10351).
     ``lines`` of the corpora, which nobody has labelled, join the examples, and ``copies`` of each example in which a

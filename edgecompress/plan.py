@@ -87,8 +87,12 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         check_objective(objective, *pairs)
     if node.stage == "finetune" and node.arguments.get("teacher") in models:
         teacher = models[node.arguments["teacher"]]
-        if (teacher.class_name, teacher.config.num_labels) != (after.class_name, after.config.num_labels):
+        if (teacher.class_name, teacher.config.id2label) != (after.class_name, after.config.id2label):
             raise RecipeError(f"its teacher {node.arguments['teacher']!r} is not fine-tuned for the same task")
+        if teacher.config.vocab_size != after.config.vocab_size:
+            raise RecipeError(
+                f"its teacher {node.arguments['teacher']!r} has another vocabulary: run `trim` before both"
+            )
     if node.stage == "truncate" and not node.arguments.get("corpora"):
         chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
         if reads_text(chosen["method"], chosen["attention"]):
@@ -109,7 +113,7 @@ def _class_after(node: Node, before: _Model, config: Any) -> str:
         for split in ("validation", "test"):
             if getattr(files, split):
                 check_labels(labels, read_examples(getattr(files, split), task), split)
-        config.num_labels, kind = len(labels), task.kind
+        config.id2label, kind = dict(enumerate(labels)), task.kind
     auto = {
         "mlm": transformers.AutoModelForMaskedLM,
         "text": transformers.AutoModelForSequenceClassification,

@@ -19,7 +19,8 @@ def test_neighbours_are_near_stand_in_the_same_place_and_are_never_special():
     vectors = torch.eye(len(TOKENS))
     vectors[2] += vectors[1]  # mačka is near pes …
     vectors[3] += vectors[1]  # … and so is Peter, but it is written with a capital
-    near = neighbours(vectors, TOKENS, special=[0], count=1)
+    spare = torch.ones(3, len(TOKENS))  # rows of the model that no token owns
+    near = neighbours(torch.cat([vectors, spare]), TOKENS, torch.arange(len(TOKENS)), special=[0], count=1)
     assert near.shape == (len(TOKENS), 1)
     found = {TOKENS[i]: TOKENS[near[i, 0]] for i in range(len(TOKENS))}
     assert (found["▁pes"], found["▁mačka"]) == ("▁mačka", "▁pes")
@@ -31,7 +32,8 @@ def test_neighbours_are_near_stand_in_the_same_place_and_are_never_special():
 def test_the_nearest_come_first():
     angle = torch.tensor([0.0, 0.1, 0.3, 0.7])
     vectors = torch.stack([angle.cos(), angle.sin()], 1) * torch.tensor([[1.0], [5.0], [0.1], [2.0]])
-    assert neighbours(vectors, ["▁a", "▁b", "▁c", "▁d"], count=3)[0].tolist() == [1, 2, 3]
+    near = neighbours(vectors, ["▁a", "▁b", "▁c", "▁d"], torch.tensor([0]), count=15)
+    assert near.tolist() == [[1, 2, 3], [1, 1, 1], [2, 2, 2], [3, 3, 3]]  # only the first was wanted
 
 
 @pytest.mark.parametrize("kind", ["topic", "pos"])

@@ -10,10 +10,9 @@ import torch
 from test_trainer import in_pieces
 from tiny_models import QUICK, bundle, corpus, same_weights
 
-from edgecompress.errors import OutputError
 from edgecompress.options import Objective
 from edgecompress.stages.distill import distill
-from edgecompress.training import distiller
+from edgecompress.training import distiller, memory
 from edgecompress.training.memory import open_memory, recall, remember
 from edgecompress.training.trainer import checkpoints_in
 
@@ -29,18 +28,42 @@ def test_what_is_remembered_is_recalled_also_by_the_next_run(tmp_path):
     for held in (first, again):
         assert recall(held, torch.tensor([1, 2])) is None
         assert all(torch.equal(a, b.flip(0)) for a, b in zip(recall(held, torch.tensor([1, 3])), parts, strict=True))
-    assert recall(open_memory(tmp_path, SHAPE, rank=1), torch.tensor([3])) is None
-    assert recall(open_memory(tmp_path, (5, 2, 3, 8), rank=0), torch.tensor([3])) is None  # of another model
+    assert recall(open_memory(tmp_path, (5, 2, 3, 8)), torch.tensor([3])) is None  # of another model
+    assert recall(open_memory(tmp_path, SHAPE), torch.tensor([3])) is None  # it is gone
 
 
-def test_no_room_is_told_before_training(tmp_path):
-    with pytest.raises(OutputError, match="no room"):
-        open_memory(tmp_path, (10**9, 10, 512, 1024))
+def test_another_boot_forgets(tmp_path, monkeypatch):
+    remember(open_memory(tmp_path, SHAPE), torch.tensor([3]), [torch.ones(1, 3, 4)] * 2)
+    monkeypatch.setattr(memory, "_boot", lambda: "another")
+    assert recall(open_memory(tmp_path, SHAPE), torch.tensor([3])) is None
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_space_is_taken_at_once(tmp_path):
+    held = open_memory(tmp_path, SHAPE)
+    assert held is not None
+    assert (tmp_path / "teacher.bin").stat().st_blocks * 512 >= 5 * 2 * 3 * 4 * 2
+
+
+def test_without_room_the_teacher_is_asked_each_time(tmp_path, monkeypatch, asked):
+    assert open_memory(tmp_path, (10**9, 10, 512, 1024)) is None
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(memory, "_SPARE", 2**60)
+    training = replace(QUICK, steps=0, epochs=3.0)
+    done = distill(bundle("bert"), corpora=(corpus(tmp_path),), objective=OBJECTIVE, training=training)
+    assert done.history[-1].details["steps"] > 0
+    assert asked == []
+
+
+@pytest.fixture(autouse=True)
+def _on_a_processor(monkeypatch):
+    """The memory is for machines without a GPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How many sequences the teacher was asked about: the student is asked as often as it trains."""
+    """Which sequences the teacher was asked about: the student is asked as often as it trains."""
     rows = []
     monkeypatch.setattr(
         distiller, "remember", lambda held, which, parts: (rows.extend(which.tolist()), remember(held, which, parts))
@@ -76,13 +99,29 @@ def test_remembering_changes_no_more_than_rounding(tmp_path, monkeypatch):
     assert 0 < apart < moved / 10
 
 
-def test_a_stopped_run_goes_on_with_what_it_remembers(tmp_path, monkeypatch):
+@pytest.mark.parametrize("left_out", ["hidden", "relations"])
+def test_only_what_is_imitated_is_remembered(tmp_path, left_out):
+    """What is not kept does not change what is learnt: the same as in a run without memory, but for rounding."""
+    made, text = bundle("bert"), corpus(tmp_path)
+    objective = replace(OBJECTIVE, **{left_out: 0.0})
+    training = replace(QUICK, steps=0, epochs=3.0, batch_size=1)
+    with checkpoints_in(tmp_path / "work"):
+        done = distill(made, corpora=(text,), layers=2, objective=objective, training=training)
+    parts = {"hidden": 3, "relations": 2}[left_out]
+    width = made.model.config.hidden_size
+    expected = done.history[-1].details["sequences"] * parts * QUICK.max_length * width * 2
+    assert (tmp_path / "work" / "teacher.bin").stat().st_size == expected
+
+
+def test_a_stopped_run_goes_on_with_what_it_remembers(tmp_path, monkeypatch, asked):
     monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "0")
     made, text = bundle("bert"), corpus(tmp_path)
     training = replace(QUICK, steps=0, epochs=3.0)
     run = partial(distill, made, corpora=(text,), layers=2, objective=OBJECTIVE, training=training)
     with checkpoints_in(tmp_path / "whole"):
         whole = run()
-    last = whole.history[-1].details["steps"] - 1
+    last, once = whole.history[-1].details["steps"] - 1, sorted(asked)
+    asked.clear()
     pieces = in_pieces(tmp_path / "work", run, "distill", (2, last))
     assert same_weights(whole.model, pieces.model)
+    assert sorted(asked) == once  # nothing twice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.errors import RecipeError
@@ -113,11 +114,18 @@ def _train(
     text = drawn(pack(teacher.tokenizer, corpora, training.max_length), training.examples, training.seed)
     with working_folder() as work:
         module = Distiller(student, copy_of(teacher.model), objective)
-        if not mask and passes(len(text), training) >= _REPEATED and not torch.cuda.is_available():
+        pays = not mask and passes(len(text), training) >= _REPEATED and not _fast_or_many()
+        if pays and module.remember_in(work, len(text), training.max_length):
             text = text.add_column("sequence", list(range(len(text)))).with_format("torch")
-            module.remember_in(work, len(text), training.max_length)
         torch.manual_seed(training.seed)
         module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=training.max_length))
         data = Data(text, partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask))
         details = fit(module, data, training, label="distill")
     return {"sequences": len(text), **details}
+
+
+def _fast_or_many() -> bool:
+    """Whether the teacher is asked on a GPU, or by several processes that see other sequences in each pass."""
+    import torch
+
+    return torch.cuda.is_available() or int(os.environ.get("WORLD_SIZE", "1")) > 1

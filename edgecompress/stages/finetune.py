@@ -48,14 +48,15 @@ def finetune(
     from edgecompress.training.probe import fit_head
     from edgecompress.training.trainer import Data, fit, wants_bf16
 
+    if corpora and not teacher:
+        raise RecipeError("finetune reads corpora only for a teacher to label them: give a teacher, or no corpora")
     row, train, validation, labels = _examples(task)
     limit = min(training.max_length, longest_input(bundle))
     check_length(bundle, limit)
-    lesson = None
+    model, lesson = attach(bundle.model, row.kind, labels, seed=training.seed), None
     if teacher:
         lesson = Lesson(sources.load(teacher), task, labels, corpora, soft, limit, training.seed)
-        check_teacher(lesson.teacher, bundle, labels)
-    model = attach(bundle.model, row.kind, labels, seed=training.seed)
+        check_teacher(lesson.teacher, bundle, model, labels)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
     few = drawn(splits[0], training.examples, training.seed)

@@ -26,24 +26,27 @@ _CHUNK = 2048
 _BEGIN = ("▁", "Ġ")  # how a piece shows that it begins a word; WordPiece shows the others, by "##"
 
 
-def neighbours(embeddings: Tensor, tokens: Sequence[str], special: Sequence[int] = (), count: int = NEAR) -> Tensor:
-    """Return the ``count`` tokens (vocab, count) nearest to each by the cosine of ``embeddings`` (vocab, width).
+def neighbours(
+    embeddings: Tensor, tokens: Sequence[str], wanted: Tensor, special: Sequence[int] = (), count: int = NEAR
+) -> Tensor:
+    """Return the ``count`` tokens (vocab, count) nearest to each ``wanted`` one by the cosine of ``embeddings``.
 
-    Only tokens in the same place are neighbours: those that begin a word (with a capital or without) have such, those
-    within words have those; nobody has a ``special`` one. Who has too few is its own neighbour for the rest.
+    ``embeddings`` (at least vocab, width) may have rows that no token owns. Only tokens in the same place are
+    neighbours: those that begin a word (with a capital or without) have such, those within words have those; nobody has
+    a ``special`` one. Who has too few is its own neighbour for the rest, as is every token that is not wanted.
     """
     places = torch.tensor([_place(token) for token in tokens])
     places[list(special)] = -1
-    unit = F.normalize(embeddings.float(), dim=1)
-    found = []
-    for begin in range(0, len(unit), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
+    unit = F.normalize(embeddings[: len(tokens)].float(), dim=1)
+    count = min(count, len(unit) - 1)
+    near = torch.arange(len(unit)).unsqueeze(1).repeat(1, count)
+    for part in wanted.split(_CHUNK):
         cosine = unit[part] @ unit.T
         cosine[places[part, None] != places[None]] = -2.0
-        best = cosine.topk(min(count + 1, len(unit)))
-        itself = best.indices[:, :1]  # the nearest, and what stands in where a place has too few others
-        found.append(torch.where(best.values[:, 1:] < -1, itself, best.indices[:, 1:]))
-    return torch.cat(found)
+        cosine[torch.arange(len(part)), part] = -2.0
+        best = cosine.topk(count)
+        near[part] = torch.where(best.values < -1, part.unsqueeze(1), best.indices)
+    return near
 
 
 def _place(token: str) -> int:

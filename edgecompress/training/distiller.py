@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,11 +62,15 @@ class Distiller(nn.Module):
         self._pairs = layer_pairs(*depths, objective.hidden_layers)
         self._memory: Memory | None = None
 
-    def remember_in(self, folder: Path, sequences: int, length: int) -> None:
-        """Ask the teacher once about each of ``sequences`` of ``length`` tokens, and keep its answers in ``folder``."""
+    def remember_in(self, folder: Path, sequences: int, length: int) -> bool:
+        """Ask the teacher once about each of ``sequences`` of ``length`` tokens, and keep its answers in ``folder``.
+
+        Returns whether there is room for them; without, the teacher is asked each time.
+        """
         width = size(self._teacher[0].config, "hidden")
-        rank = int(os.environ.get("RANK", "0"))  # under torchrun each process sees sequences of its own
-        self._memory = open_memory(folder, (sequences, len(self._pairs) + 3, length, width), rank=rank)
+        parts = (len(self._pairs) if self.objective.hidden else 0) + (3 if self.objective.relations else 0)
+        self._memory = open_memory(folder, (sequences, parts, length, width))
+        return self._memory is not None
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, sequence: Tensor | None = None
@@ -96,9 +99,14 @@ class Distiller(nn.Module):
         parts = recall(self._memory, sequence)
         if parts is None:
             found = self._asked(input_ids, attention_mask)
-            parts = tuple(part.bfloat16() for part in (*found.states, *found.relations))  # what a later pass will see
+            wanted = (
+                found.states if self.objective.hidden else (),
+                found.relations if self.objective.relations else (),
+            )
+            parts = tuple(part.bfloat16() for kind in wanted for part in kind)  # what a later pass will see
             remember(self._memory, sequence, parts)
-        return Features(parts[:-3], parts[-3:])
+        count = len(self._pairs) if self.objective.hidden else 0
+        return Features(parts[:count], parts[count:])
 
     def _asked(self, input_ids: Tensor, attention_mask: Tensor) -> Features:
         found = features(self._teacher[0].to(input_ids.device), input_ids, attention_mask)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from edgecompress.corpus import Corpus
 from edgecompress.encoder.arch import size
 from edgecompress.encoder.bundle import Bundle
@@ -41,8 +43,12 @@ class Lesson:
     seed: int
 
 
-def check_teacher(teacher: Bundle, student: Bundle, labels: Sequence[str]) -> None:
-    """Raise RecipeError unless the teacher predicts these labels for the student's token ids."""
+def check_teacher(teacher: Bundle, student: Bundle, model: PreTrainedModel, labels: Sequence[str]) -> None:
+    """Raise RecipeError unless the teacher predicts these labels, as ``model`` does, for the student's token ids."""
+    if type(teacher.model) is not type(model):
+        raise RecipeError(
+            f"the teacher is a {type(teacher.model).__name__}, not a {type(model).__name__}: fine-tune it"
+        )
     known = tuple((teacher.model.config.id2label or {}).values())
     if known != tuple(labels):
         raise RecipeError(
@@ -55,7 +61,9 @@ def check_teacher(teacher: Bundle, student: Bundle, labels: Sequence[str]) -> No
 def prepared(model: PreTrainedModel, data: Data, lesson: Lesson, *, bf16: bool) -> tuple[Softly, Data]:
     """Return the student, ready to be taught, and the data with what the teacher says of each training row."""
     teacher = lesson.teacher.model
-    taught = with_soft_labels(data, [*_lines(lesson), *_copies(data.train, lesson)], teacher, bf16=bf16)
+    taught = with_soft_labels(
+        data, [*_lines(lesson), *_copies(data.train, lesson)], teacher, states=lesson.soft.states > 0, bf16=bf16
+    )
     student = Softly(model, lesson.soft, size(teacher.config, "hidden"))
     rows = drawn(taught.train, _FITTED, lesson.seed)
     student.fit_projection([taught.collate([rows[i] for i in range(len(rows))])])
@@ -78,5 +86,6 @@ def _copies(data: Dataset, lesson: Lesson) -> list[Dataset]:
     if not soft.copies:
         return []
     tokens, special = tokenizer.convert_ids_to_tokens(range(len(tokenizer))), tokenizer.all_special_ids
-    near = neighbours(lesson.teacher.model.get_input_embeddings().weight.detach(), tokens, special)
+    wanted = torch.tensor(sorted({token for row in data["input_ids"] for token in row}))
+    near = neighbours(lesson.teacher.model.get_input_embeddings().weight.detach(), tokens, wanted, special)
     return [copies(data, near, soft.copies, share=soft.swap, keep=special, seed=lesson.seed)]

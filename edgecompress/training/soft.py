@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,25 +34,35 @@ if TYPE_CHECKING:
 Collate = Callable[[list[dict[str, Any]]], Batch]
 _BATCH = 64
 _LONGEST = 64  # words of an unlabelled line: what follows is left out
-_POOL = 20  # lines looked at for each that is taken: enough to draw from the whole of most corpora
 
 
 def unlabelled(corpora: Sequence[Corpus], task: Task, count: int, *, seed: int, without: frozenset[str]) -> list[Any]:
     """Return about ``count`` lines as word lists (a text task: one word, the line), drawn evenly from the corpora.
 
-    Lines are cut into words as the predictor cuts a user's text. ``without``: texts (see :func:`plain`) that must not
-    be among them, because they are validation or test examples.
+    Each corpus gives its weight's share. Lines are cut into words as the predictor cuts a user's text. ``without``:
+    texts (see :func:`plain`) that no line may equal, because they are validation or test examples.
     """
-    share = -(-count // max(len(corpora), 1))
-    drawn = []
+    whole = sum(corpus.weight for corpus in corpora)
+    found: list[str] = []
     for number, corpus in enumerate(corpora):
-        pool = sorted({text for text in islice(lines(corpus), share * _POOL) if plain(text) not in without})
-        order = np.random.default_rng([seed, number]).permutation(len(pool))[:share]
-        drawn += [pool[i] for i in order]
+        fresh = (text for text in lines(corpus) if plain(text) not in without)
+        found += _reservoir(fresh, round(count * corpus.weight / whole), np.random.default_rng([seed, number]))
+    found = list(dict.fromkeys(found))
     if task.kind == "text":
-        return [(text,) for text in drawn]
-    cut = ([text[a:b] for a, b in word_offsets(DEFAULT_WORD_PATTERN, text)[:_LONGEST]] for text in drawn)
+        return [(text,) for text in found]
+    cut = ([text[a:b] for a, b in word_offsets(DEFAULT_WORD_PATTERN, text)[:_LONGEST]] for text in found)
     return [tuple(words) for words in cut if words]
+
+
+def _reservoir(texts: Iterable[str], count: int, generator: np.random.Generator) -> list[str]:
+    """Return ``count`` of the texts, each as likely as any other (Vitter 1985, algorithm R), or all of fewer."""
+    kept: list[str] = []
+    for number, text in enumerate(texts):
+        if number < count:
+            kept.append(text)
+        elif (place := int(generator.integers(number + 1))) < count:
+            kept[place] = text
+    return kept
 
 
 def plain(text: str) -> str:
@@ -70,24 +80,27 @@ class Said:
     states: np.ndarray
 
 
-def with_soft_labels(data: Data, more: Sequence[Dataset], teacher: PreTrainedModel, *, bf16: bool) -> Data:
+def with_soft_labels(
+    data: Data, more: Sequence[Dataset], teacher: PreTrainedModel, *, states: bool, bf16: bool
+) -> Data:
     """Return ``data`` with the unlabelled rows of ``more`` and what the teacher says of all training rows."""
     from datasets import concatenate_datasets
 
     train = concatenate_datasets([data.train, *more])
-    said = ask(teacher, train, data.collate, bf16=bf16)
+    said = ask(teacher, train, data.collate, states=states, bf16=bf16)
     train = train.add_column("soft", list(range(len(train))))
     return replace(data, train=train, collate=partial(soft_batch, pad=data.collate, said=said))
 
 
 @torch.no_grad()
-def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, bf16: bool) -> list[Said]:
-    """Return what the teacher says of each row."""
+def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, states: bool, bf16: bool) -> list[Said]:
+    """Return what the teacher says of each row; no states are kept unless they are wanted."""
     order = np.argsort(np.asarray(data["length"]), kind="stable")
     found: dict[int, Said] = {}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
     teacher = teacher.to(device)
-    with torch.autocast(device, torch.bfloat16, enabled=bf16):
+    with torch.autocast(kind, torch.bfloat16, enabled=bf16):
         for begin in range(0, len(order), _BATCH):
             chosen = order[begin : begin + _BATCH].tolist()
             batch = {name: value.to(device) for name, value in soft_batch([data[i] for i in chosen], pad).items()}
@@ -96,8 +109,8 @@ def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, bf16: bool) ->
             for row, index in enumerate(chosen):
                 logits, real = output.logits[row].float(), batch["attention_mask"][row].bool()
                 kept = logits.reshape(1, -1) if logits.dim() == 1 else logits[batch["marked"][row]]
-                states = output.hidden_states[-1][row][real].half()
-                found[index] = Said(kept.cpu().numpy(), states.cpu().numpy())
+                last = output.hidden_states[-1][row][real if states else torch.zeros_like(real)].half()
+                found[index] = Said(kept.cpu().numpy(), last.cpu().numpy())
             report("asking the teacher", begin + len(chosen), len(order), "texts")
     teacher.to("cpu")
     return [found[index] for index in range(len(data))]

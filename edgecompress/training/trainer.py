@@ -156,7 +156,7 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
             "load_best_model_at_end": True,
             "metric_for_best_model": data.headline,
         }
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(work),
         max_steps=options.steps or -1,
         num_train_epochs=options.epochs or 1.0,
@@ -179,6 +179,9 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
         remove_unused_columns=False,
         **chosen,
     )
+    if made.n_gpu > 1:  # DataParallel would cut every tensor of a batch into equal parts: torchrun is how to scale
+        made._n_gpu = 1  # noqa: SLF001
+    return made
 
 
 def passes(examples: int, options: Training) -> float:
