@@ -226,7 +226,7 @@ def summary() -> None:
 
 
 def _note(runs: list[dict[str, Any]]) -> str:
-    hosts = sorted({f"{one['host']['cores']} cores of {one['host']['cpu']}" for one in runs})
+    hosts = sorted({f"{one['threads']} threads of {one['host']['cpu']}" for one in runs})
     return (
         "Test splits. The teacher is multilingual-e5-small, dequantized from a 4-bit copy (not the paper's mBERT "
         "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956;"
@@ -235,7 +235,7 @@ def _note(runs: list[dict[str, Any]]) -> str:
         "copies and unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
         "Seeds vary fine-tuning: a language's distillation is done once a size. Minutes: core-minutes of training"
         " halved, as of two cores, the fine-tuned teachers that `default` learns from included "
-        f"({'; '.join(hosts)})."
+        f"({'; '.join(hosts).replace('1 threads', 'one thread')}). Rows that are not there have not been run."
     )
 
 

@@ -134,6 +134,8 @@ MISTAKES = [
     ('stage="finetune"; tasks=["topics"]', "no task 'topics'; did you mean 'topic'?"),
     ('stage="finetune"', "option 'task' is missing"),
     ('stage="distill"; corpora=["slk"]; teacher="techer"', "'techer'"),
+    ('stage="finetune"; task="topic"; soft={share=2.5}', "soft.share: 2.5 is above 1, and a share is at most 1"),
+    ('stage="finetune"; task="topic"; soft={soft_temperature=0}', "soft.soft_temperature: 0 is not above 0"),
     ('stage="trim"; corpora=["slk"]; size=9999', "stage 'trim': size 9999 is above the 360"),
     ('stage="trim"; corpora=["slk"]; size=0', "stage 'trim': vocab cannot be 0"),
     ('stage="prune"; corpora=["slk"]; ffn=41', "stage 'prune': ffn 41 is above the 40"),
