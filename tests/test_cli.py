@@ -24,6 +24,7 @@ def test_help(run, command, flag):
     code, out, err = run(*([command] if command else []), flag)
     assert (code, err) == (0, "")
     assert "Usage: " in out
+    assert "Raises" not in out
     if command is None:
         assert all(name in out for name in COMMANDS)
 
@@ -175,3 +176,19 @@ def test_a_stopped_stage_goes_on_only_with_the_same_options(run, source, tmp_pat
     assert adapt("stopped", 1e-4) == fresh  # goes on
     assert adapt("other", 1e-4) == fresh  # does not go on from another learning rate's checkpoint
     assert not list(tmp_path.glob(".*.work"))
+
+
+def test_a_task_student_is_taught_on_the_command_line(run, source, tmp_path):
+    splits = [f"--{split}={source}/topic-{split}.jsonl" for split in ("train", "validation", "test")]
+    common = ("--task", "topic", *splits, "--epochs", 1, "--max-length", 32)
+    assert run("finetune", source / "model", "-o", tmp_path / "teacher", *common)[0] == 0
+    taught = ("--teacher", tmp_path / "teacher", "--copies", 1, "--corpus", source / "slk.txt")
+    assert run("finetune", source / "model", "-o", tmp_path / "student", *common, *taught)[0] == 0
+    step = json.loads((tmp_path / "student" / "edgecompress.json").read_text())["history"][-1]
+    assert (step["options"]["teacher"], step["options"]["soft"]["copies"]) == ("teacher", 1)
+    assert step["options"]["task"]["test"] == ["topic-test.jsonl"]
+    held_out = "".join((source / f"topic-{split}.jsonl").read_text() for split in ("validation", "test"))
+    lines = {line for line in (source / "slk.txt").read_text().splitlines() if line not in held_out}
+    assert step["details"]["examples"] == 12 + 12 + len(lines) > 24  # examples, copies, and lines that are not held out
+    code, _, err = run("finetune", source / "model", "-o", tmp_path / "x", *common, "--corpus", source / "slk.txt")
+    assert (code, "give a teacher, or no corpora" in err) == (2, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import shutil
 import time
 import types
@@ -43,6 +44,7 @@ _TASK = (
     click.Option(["--task"], type=click.Choice(list(TASKS)), required=True, help="What to train for."),
     click.Option(["--train"], multiple=True, required=True, metavar="FILE", help="JSON lines: the training split."),
     click.Option(["--validation"], multiple=True, required=True, metavar="FILE", help="The validation split."),
+    click.Option(["--test"], multiple=True, metavar="FILE", help="The test split: kept out of what --corpus gives."),
 )
 
 
@@ -50,7 +52,7 @@ _HELP = {
     "layers": "how many layers the student keeps",
     "select": "which layers",
     "teacher": "model folder to imitate; in distill, by default MODEL itself",
-    "share": "of the loss that is the teacher's word, the rest is the true labels'",
+    "share": "share of the loss that is the teacher's word, the rest is the true labels'",
     "soft_temperature": "softens both sides' probabilities",
     "copies": "unlabelled copies of each example, with swapped tokens",
     "states": "weight of the distance to the teacher's last hidden states",
@@ -101,7 +103,7 @@ def command(name: str) -> click.Command:
     def body(model: str, output: Path, **given: Any) -> None:
         _run(name, model, output, _arguments(name, given))
 
-    text = (inspect.getdoc(function) or "").partition("Raises ")[0].replace("``", "")
+    text = re.split(r"\bRaises\s", inspect.getdoc(function) or "")[0].replace("``", "")
     made = _MODEL(_OUTPUT(click.command(name, help=text)(body)))
     made.params.extend(options)
     return made
@@ -151,7 +153,7 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             if context.corpora or parameter.default is parameter.empty:
                 table[option] = list(context.corpora)
         elif kind is TaskFiles:
-            files = {split: tuple(map(Path, values.get(split, ()))) for split in ("train", "validation")}
+            files = {split: tuple(map(Path, values.get(split, ()))) for split in ("train", "validation", "test")}
             context.tasks, table[option] = {"task": TaskFiles(values["task"], **files)}, "task"
         elif dataclasses.is_dataclass(kind):
             table[option] = {f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}
