@@ -25,7 +25,7 @@ from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example, read_examples
 from edgecompress.training.data import task_batch, task_dataset
 from edgecompress.training.lesson import Lesson, _lines
-from edgecompress.training.soft import Softly, ask, plain, soft_batch, unlabelled
+from edgecompress.training.soft import TaskDistiller, ask, plain, soft_batch, unlabelled
 
 QUICK = Training(epochs=1, batch_size=6, learning_rate=2e-3, max_length=64, dropout=0.0, precision="fp32")
 
@@ -79,7 +79,7 @@ class Fixed(torch.nn.Module):
 
 
 def softly(logits, share):
-    return Softly(Fixed(logits), Soft(share=share, states=0.0), 1)
+    return TaskDistiller(Fixed(logits), Soft(share=share, states=0.0), 1)
 
 
 def test_the_loss_by_hand():
@@ -109,12 +109,12 @@ def test_the_states_are_the_teachers_and_a_projection_finds_them(family):
     assert [len(one.states) for one in said] == data["length"]
     batch = soft_batch([{**data[i], "soft": i} for i in range(len(data))], pad, said)
     assert batch["states"].shape == (sum(data["length"]), HIDDEN)
-    module = Softly(made.model, Soft(share=0.0, states=1.0), HIDDEN).eval()
+    module = TaskDistiller(made.model, Soft(share=0.0, states=1.0), HIDDEN).eval()
     far = float(module(**batch)["loss"].detach())
     module.fit_projection([batch])
     near = float(module(**batch)["loss"].detach())
     assert near < 0.05 < far
-    only = Softly(made.model, Soft(share=0.0, states=0.0), HIDDEN).eval()
+    only = TaskDistiller(made.model, Soft(share=0.0, states=0.0), HIDDEN).eval()
     assert only.projection is None
     assert float(only(**batch)["loss"].detach()) == 0  # no true labels, and nothing asked of the teacher
 

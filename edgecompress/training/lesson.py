@@ -17,7 +17,7 @@ from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example, read_examples
 from edgecompress.training.augment import copies, neighbours
 from edgecompress.training.data import drawn, task_dataset
-from edgecompress.training.soft import Softly, plain, unlabelled, with_soft_labels
+from edgecompress.training.soft import TaskDistiller, plain, unlabelled, with_soft_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,13 +58,13 @@ def check_teacher(teacher: Bundle, student: Bundle, model: PreTrainedModel, labe
         raise RecipeError("teacher and student have different vocabularies: run `trim` before both")
 
 
-def prepared(model: PreTrainedModel, data: Data, lesson: Lesson, *, bf16: bool) -> tuple[Softly, Data]:
+def prepared(model: PreTrainedModel, data: Data, lesson: Lesson, *, bf16: bool) -> tuple[TaskDistiller, Data]:
     """Return the student, ready to be taught, and the data with what the teacher says of each training row."""
     teacher = lesson.teacher.model
     taught = with_soft_labels(
         data, [*_lines(lesson), *_copies(data.train, lesson)], teacher, states=lesson.soft.states > 0, bf16=bf16
     )
-    student = Softly(model, lesson.soft, size(teacher.config, "hidden"))
+    student = TaskDistiller(model, lesson.soft, size(teacher.config, "hidden"))
     rows = drawn(taught.train, _FITTED, lesson.seed)
     student.fit_projection([taught.collate([rows[i] for i in range(len(rows))])])
     return student, taught

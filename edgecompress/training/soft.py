@@ -71,7 +71,7 @@ def plain(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Said:
+class TeacherOutput:
     """What the teacher says of a row: ``logits`` (1, labels) of a text, (marked words, labels) of a token row, and
     ``states`` (tokens, hidden), its last hidden states in half precision.
     """
@@ -93,10 +93,10 @@ def with_soft_labels(
 
 
 @torch.no_grad()
-def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, states: bool, bf16: bool) -> list[Said]:
+def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, states: bool, bf16: bool) -> list[TeacherOutput]:
     """Return what the teacher says of each row; no states are kept unless they are wanted."""
     order = np.argsort(np.asarray(data["length"]), kind="stable")
-    found: dict[int, Said] = {}
+    found: dict[int, TeacherOutput] = {}
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
     teacher = teacher.to(device)
@@ -110,13 +110,13 @@ def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, states: bool, 
                 logits, real = output.logits[row].float(), batch["attention_mask"][row].bool()
                 kept = logits.reshape(1, -1) if logits.dim() == 1 else logits[batch["marked"][row]]
                 last = output.hidden_states[-1][row][real if states else torch.zeros_like(real)].half()
-                found[index] = Said(kept.cpu().numpy(), last.cpu().numpy())
+                found[index] = TeacherOutput(kept.cpu().numpy(), last.cpu().numpy())
             report("asking the teacher", begin + len(chosen), len(order), "texts")
     teacher.to("cpu")
     return [found[index] for index in range(len(data))]
 
 
-def soft_batch(rows: Sequence[dict[str, Any]], pad: Collate, said: Sequence[Said] = ()) -> Batch:
+def soft_batch(rows: Sequence[dict[str, Any]], pad: Collate, said: Sequence[TeacherOutput] = ()) -> Batch:
     """Return what ``pad`` makes of the rows, with ``marked`` (shaped as the labels) and, for rows with an index
     ``soft``, the teacher's logits ``soft`` (marked, labels) and ``states`` (real tokens, hidden).
     """
@@ -133,7 +133,7 @@ def soft_batch(rows: Sequence[dict[str, Any]], pad: Collate, said: Sequence[Said
     return {**batch, "soft": torch.from_numpy(logits), "states": torch.from_numpy(states)}
 
 
-class Softly(nn.Module):
+class TaskDistiller(nn.Module):
     """A model with a task head whose loss is partly the true labels' and partly the teacher's."""
 
     def __init__(self, model: PreTrainedModel, soft: Soft, width: int) -> None:
