@@ -24,7 +24,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "truncate": ("stage", "Cut the hidden size."),
     "finetune": ("stage", "Train an encoder for a task: topic, sentiment, ner or pos."),
     "export": ("artifact", "Write a fine-tuned model as a checked ONNX artifact."),
-    "quantize": ("artifact", "Write an artifact with smaller numbers, if it still says the same."),
+    "quantize": ("graph", "Write an artifact with smaller numbers, if it still says the same."),
+    "tune": ("graph", "Write the graph in the way that is fastest on this machine."),
+    "verify": ("graph", "Compare two of model folder and artifact: logits, decisions, padding."),
+    "inspect": ("graph", "Show where an artifact's bytes are, and how it computes."),
     "predict": ("artifact", "Label texts with an artifact (onnxruntime alone)."),
     "bench": ("bench", "Measure accuracy, size and latency of students beside their teacher."),
 }

@@ -17,8 +17,9 @@ from edgecompress.artifact import open_artifact
 from edgecompress.encoder.bundle import Bundle
 from edgecompress.errors import ArtifactError, CheckError, InputError, OutputError, SourceError
 from edgecompress.export import onnx as exporter
+from edgecompress.export.compare import padded
 from edgecompress.export.onnx import export
-from edgecompress.export.parity import check_parity, padded
+from edgecompress.export.parity import check_parity
 from edgecompress.export.quantize import quantize
 from edgecompress.records import Step
 from edgecompress.runtime.predictor import load
@@ -105,12 +106,12 @@ def test_quantized_artifacts_keep_their_decisions_or_are_not_written(made, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["int8"]
 
 
-def test_quantizing_without_texts_compares_nothing(made, tmp_path):
+def test_quantizing_without_texts_compares_logits_alone(made, tmp_path):
     _, artifact = made("bert", "text")
     small = quantize(artifact, tmp_path / "int8", scheme="dynamic-int8")
-    assert small.history[-1].details == {}
-    with pytest.raises(InputError, match="scheme 'int4': choose from dynamic-int8"):
-        quantize(artifact, tmp_path / "int4", scheme="int4")
+    assert set(small.history[-1].details) == {"difference", "error"}
+    with pytest.raises(InputError, match="scheme 'int3': choose from optimized"):
+        quantize(artifact, tmp_path / "int3", scheme="int3")
     with pytest.raises(OutputError, match="exists and is not empty"):
         quantize(artifact, tmp_path / "int8", scheme="dynamic-int8")
 
@@ -155,7 +156,7 @@ def test_parity_measures_the_largest_difference(made, tmp_path):
     assert check_parity(one, artifact.model_path, TEXTS) < 1e-4
     with pytest.raises(CheckError, match="1e-12 is allowed"):
         check_parity(one, artifact.model_path, TEXTS, tolerance=1e-12)
-    ids, mask = padded([[5, 6], [7]], one)
+    ids, mask = padded([[5, 6], [7]], one.tokenizer.pad_token_id)
     assert ids.tolist() == [[5, 6], [7, one.tokenizer.pad_token_id]]
     assert mask.tolist() == [[1, 1], [1, 0]]
     assert not list(tmp_path.iterdir())

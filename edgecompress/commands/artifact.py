@@ -1,4 +1,4 @@
-"""`edgecompress export`, `quantize` and `predict`."""
+"""`edgecompress export` and `predict`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgecompress.commands.show import progress
+from edgecompress.commands.show import megabytes, progress, some_lines
 from edgecompress.errors import InputError
-from edgecompress.export.schemes import SCHEMES
 from edgecompress.extras import require
 from edgecompress.tasks import TASKS
 
@@ -28,15 +27,7 @@ _TEXT = click.option("--text", "text_file", type=click.Path(exists=True, dir_oka
 
 def command(name: str) -> click.Command:
     """Return the command called ``name``."""
-    return {"export": export, "quantize": quantize, "predict": predict}[name]
-
-
-def _texts(path: Path | None, most: int) -> list[str]:
-    from itertools import islice
-
-    from edgecompress.corpus import Corpus, lines
-
-    return [] if path is None else list(islice(lines(Corpus(path.name, (path,))), most))
+    return {"export": export, "predict": predict}[name]
 
 
 @click.command()
@@ -55,34 +46,12 @@ def export(model: str, output: Path, task: str, text_file: Path | None) -> None:
 
     console = Console()
     with progress(console):
-        made = write(sources.load(model), output, task=task, texts=_texts(text_file, 32))
+        made = write(sources.load(model), output, task=task, texts=some_lines(text_file, 32))
     difference = made.history[-1].details["difference"]
-    console.print(f"{output}: {_size(made.model_path)}, differs from torch by {difference:.1e}", highlight=False)
-
-
-@click.command()
-@click.argument("artifact", type=_FOLDER)
-@_OUTPUT
-@click.option("--scheme", default="dynamic-int8", show_default=True, type=click.Choice(list(SCHEMES)))
-@click.option("--min-agreement", default=0.9, show_default=True, help="Share of decisions on --text that must stay.")
-@_TEXT
-def quantize(artifact: Path, output: Path, scheme: str, min_agreement: float, text_file: Path | None) -> None:
-    """Write ARTIFACT with smaller numbers; with --text FILE only if its decisions stay the same."""
-    require("onnx", extra="compress")
-    from edgecompress.artifact import open_artifact
-    from edgecompress.export.quantize import quantize as write
-
-    console, plain = Console(), open_artifact(artifact)
-    texts = _texts(text_file, 200)
-    with progress(console):
-        made = write(plain, output, scheme=scheme, texts=texts, min_agreement=min_agreement)
-    agreement = made.history[-1].details.get("agreement")
-    proof = "not compared (give --text FILE)" if agreement is None else f"{agreement:.1%} of decisions unchanged"
-    console.print(f"{output}: {_size(plain.model_path)} → {_size(made.model_path)}, {proof}", highlight=False)
-
-
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
+    console.print(
+        f"{output}: {megabytes(made.model_path.stat().st_size)}, differs from torch by {difference:.1e}",
+        highlight=False,
+    )
 
 
 @click.command()

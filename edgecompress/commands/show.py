@@ -1,10 +1,11 @@
-"""Progress on the terminal: bars where there is one, a line now and then where output goes to a file."""
+"""What commands share: progress (bars on a terminal, a line now and then in a file), lines of text, sizes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -51,3 +52,23 @@ def _lines(console: Console) -> Listener:
         console.print(f"{event.task}: {event.done:g}{of} {event.note}".rstrip(), highlight=False, markup=False)
 
     return show
+
+
+def some_lines(path: Path | None, most: int) -> list[str]:
+    """Return the first ``most`` lines of a text file, none without one. Raises CorpusError for an empty file."""
+    from itertools import islice
+
+    from edgecompress.corpus import Corpus, lines
+    from edgecompress.errors import CorpusError
+
+    if path is None:
+        return []
+    found = list(islice(lines(Corpus(path.name, (path,))), most))
+    if not found:
+        raise CorpusError(f"{path} holds no line of text: give a file with some of the text that will be served")
+    return found
+
+
+def megabytes(size: float) -> str:
+    """Return bytes as "4.7 MB"."""
+    return f"{size / 1e6:.1f} MB"

@@ -12,6 +12,8 @@ from edgecompress.artifact import DEFAULT_WORD_PATTERN, Artifact, open_artifact,
 from edgecompress.encoder.bundle import save_tokenizer
 from edgecompress.encoder.surgery import copy_of
 from edgecompress.errors import SourceError
+from edgecompress.export.graph import write
+from edgecompress.export.naming import name_weights
 from edgecompress.export.parity import check_parity
 from edgecompress.export.quiet import quiet
 from edgecompress.files import need_space, new_folder
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 HEADS = {"text": "ForSequenceClassification", "token": "ForTokenClassification"}
 MODEL_FILE = "model.onnx"
-_ONE_FILE = 1_800_000_000  # bytes; a protobuf file holds 2 GB at most
 
 
 def export(
@@ -103,7 +104,8 @@ def to_onnx(model: PreTrainedModel, path: Path) -> None:
             verbose=False,
         )
     assert program is not None  # noqa: S101 - the dynamo exporter always returns a program; for mypy
-    program.save(str(path), external_data=_bytes(model) > _ONE_FILE)
+    name_weights(program.model)
+    write(program.model, path)
 
 
 class _Logits(nn.Module):

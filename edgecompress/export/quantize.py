@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
 
 from edgecompress.artifact import Artifact, open_artifact, seal
-from edgecompress.errors import ArtifactError, CheckError, InputError, MissingExtraError
-from edgecompress.export.quiet import quiet
-from edgecompress.export.schemes import SCHEMES
-from edgecompress.files import new_folder
+from edgecompress.errors import ArtifactError, CheckError, InputError
+from edgecompress.export.compare import Batch, Comparison, Run, Vocabulary, batches, compare, padded
+from edgecompress.export.graph import read, write
+from edgecompress.export.packed import pack_weights
+from edgecompress.export.rewrite import rewrite
+from edgecompress.export.schemes import SCHEMES, Scheme
+from edgecompress.export.tables import quantize_tables
+from edgecompress.export.weights import WEIGHTS
+from edgecompress.files import need_space, new_folder
 from edgecompress.records import Step
+from edgecompress.runtime.encoding import encode, open_tokenizer
 from edgecompress.runtime.predictions import Label
 from edgecompress.runtime.predictor import Predictor, from_artifact
+from edgecompress.runtime.session import open_run
+
+MAX_ERROR = 0.5  # of the logits' spread over inputs, root mean square: past it a scheme has destroyed something
+CALIBRATION_TEXTS = 64
+_FLOAT_TOLERANCE = 1e-3  # of the largest logit, where only the graph was rewritten
 
 
 def quantize(
@@ -29,55 +41,118 @@ def quantize(
 ) -> Artifact:
     """Write ``artifact`` in ``scheme`` to ``target`` and return it.
 
-    On ``texts``, the share of decisions (labels of texts, tags of words) that stay the same is measured and written
-    in the history.
-    Raises InputError for an unknown scheme or an artifact that is quantized already, CheckError when fewer than
-    ``min_agreement`` of the decisions stay: then nothing is written.
+    Its logits are compared with the original's at several shapes and on ``texts``; on ``texts``, the share of decisions
+    (labels of texts, tags of words) that stay the same is measured too. Both are written in the history.
+    Raises InputError for an unknown scheme, one that needs texts without any, or an artifact that is quantized already;
+    CheckError when the logits are destroyed or fewer than ``min_agreement`` of the decisions stay: then nothing is
+    written.
     """
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r}: choose from {', '.join(SCHEMES)}")
     if artifact.scheme != "fp32":
         raise ArtifactError(f"{artifact.folder} is already {artifact.scheme}: quantize the fp32 artifact")
-    with new_folder(target, replace=replace) as draft:
-        for name in artifact.checksums:
-            if Path(name).name != artifact.model_file and not name.startswith(artifact.model_file):
-                (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(artifact.folder / name, draft / name)
-        _dynamic(artifact.model_path, draft / artifact.model_file, scheme)
-        draft_artifact = seal(with_fields(artifact, folder=draft, scheme=scheme))
-        agreement = _agreement(artifact, draft_artifact, texts)
-        if agreement is not None and agreement < min_agreement:
+    if SCHEMES[scheme].calibrates and not texts:
+        raise InputError(f"scheme {scheme!r} is fitted on text: give --text FILE, a few hundred lines")
+    request = Request(scheme, SCHEMES[scheme], tuple(texts), min_agreement, replace, key)
+    return make(artifact, target, request)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What :func:`make` shall write: ``row`` says how, ``name`` is what the artifact's scheme is called.
+
+    ``last`` is a step to note after the quantization.
+    """
+
+    name: str
+    row: Scheme
+    texts: tuple[str, ...] = ()
+    min_agreement: float = 0.9
+    replace: bool = False
+    key: str = ""
+    last: Step | None = None
+
+
+def make(artifact: Artifact, target: Path, request: Request) -> Artifact:
+    """Write ``artifact`` to ``target`` as ``request`` says, if it passes the checks; see :func:`quantize`."""
+    with new_folder(target, replace=request.replace) as draft:
+        need_space(draft, 3 * artifact.model_path.stat().st_size)
+        _copy_beside(artifact, draft)
+        encoded = _encoded(artifact, request.texts)
+        transform(artifact, draft / artifact.model_file, request.row, encoded)
+        made = seal(with_fields(artifact, folder=draft, scheme=request.name))
+        found, same = check(artifact, made, encoded, request.row), agreement(artifact, made, request.texts)
+        if same is not None and same < request.min_agreement:
             raise CheckError(
-                f"{scheme} changes {100 * (1 - agreement):.1f} % of the decisions of {artifact.folder.name}, "
-                f"{100 * (1 - min_agreement):.1f} % are allowed: nothing was written"
+                f"{request.name} changes {100 * (1 - same):.1f} % of the decisions of {artifact.folder.name}, "
+                f"{100 * (1 - request.min_agreement):.1f} % are allowed: nothing was written"
             )
-        details = {} if agreement is None else {"agreement": round(agreement, 4), "texts": len(texts)}
-        step = Step("quantize", {"scheme": scheme}, artifact.parameters, details=details, key=key)
-        seal(with_fields(draft_artifact, history=(*artifact.history, step)))
+        details: dict[str, float] = {"difference": found.largest, "error": round(found.error, 5)}
+        if same is not None:
+            details |= {"agreement": round(same, 4), "texts": len(request.texts)}
+        step = Step("quantize", {"scheme": request.name, "rewrites": list(request.row.rewrites)}, artifact.parameters,
+                    details=details, key=request.key)  # fmt: skip
+        after = (request.last,) if request.last else ()
+        seal(with_fields(made, history=(*artifact.history, step, *after)))
     return open_artifact(target)
 
 
-def _dynamic(source: Path, target: Path, scheme: str) -> None:
-    try:
-        import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError as error:
-        raise MissingExtraError("quantizing needs onnx: pip install 'edgecompress[compress]'") from error
-    row = SCHEMES[scheme]
-    model = onnx.load(str(source))
-    del model.graph.value_info[:]  # shapes noted by the exporter are stale once nodes are replaced
-    with quiet():
-        quantize_dynamic(
-            model,
-            str(target),
-            op_types_to_quantize=list(row.operators),
-            per_channel=row.per_channel,
-            weight_type=QuantType.QInt8,
-            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+def transform(artifact: Artifact, target: Path, scheme: Scheme, texts: Sequence[Sequence[int]] = ()) -> None:
+    """Write the graph of ``artifact`` to ``target``, rewritten and quantized; ``texts`` (ids) are for calibration."""
+    model = read(artifact.model_path)
+    rewrite(model, scheme.rewrites)
+    if scheme.tables < 32:  # noqa: PLR2004 - bits of a float
+        quantize_tables(model, scheme.tables)
+    write(model, target)
+    WEIGHTS[scheme.weights](target, scheme.options, calibration(artifact, texts))
+    if scheme.packed:
+        model = read(target)
+        pack_weights(model)
+        write(model, target)
+
+
+def calibration(artifact: Artifact, texts: Sequence[Sequence[int]]) -> list[Batch]:
+    """Return the first texts (ids) as batches of one: a dynamic scheme scales activations over the whole batch."""
+    return [("", *padded([ids], artifact.pad_id)) for ids in texts[:CALIBRATION_TEXTS]]
+
+
+def check(old: Artifact, new: Artifact, texts: Sequence[Sequence[int]], scheme: Scheme) -> Comparison:
+    """Compare logits at several shapes and on ``texts`` (ids). Raises CheckError where they are destroyed."""
+    size = int(open_tokenizer(old.tokenizer_path).get_vocab_size())
+    words = Vocabulary(size, old.pad_id, (old.pad_id + 1) % size, old.max_length)
+    found = compare(_run(old), _run(new), batches(words, texts))
+    name = new.scheme
+    if scheme.weights == "float" and scheme.tables == 32 and found.largest > _FLOAT_TOLERANCE:  # noqa: PLR2004
+        raise CheckError(
+            f"{name} moves logits by {found.largest:.2g} of the largest, {_FLOAT_TOLERANCE:g} is allowed: nothing was "
+            f"written, please report this model's type and sizes"
         )
+    if found.error > MAX_ERROR:
+        raise CheckError(
+            f"{name} destroys the logits of {old.folder.name}: they are off by {found.error:.0%} of their spread, "
+            f"{MAX_ERROR:.0%} is allowed: nothing was written, choose another --scheme"
+        )
+    return found
 
 
-def _agreement(old: Artifact, new: Artifact, texts: Sequence[str]) -> float | None:
+def _run(artifact: Artifact) -> Run:
+    return open_run(artifact.model_path)
+
+
+def _encoded(artifact: Artifact, texts: Sequence[str]) -> list[list[int]]:
+    tokenizer = open_tokenizer(artifact.tokenizer_path)
+    return [one.ids for one in encode(tokenizer, [(text,) for text in texts], artifact.max_length) if one.ids]
+
+
+def _copy_beside(artifact: Artifact, folder: Path) -> None:
+    """Copy everything of the artifact but its graph."""
+    for name in artifact.checksums:
+        if Path(name).name != artifact.model_file and not name.startswith(artifact.model_file):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.folder / name, folder / name)
+
+
+def agreement(old: Artifact, new: Artifact, texts: Sequence[str]) -> float | None:
     """Return the share of equal decisions (labels of texts, tags of words) on ``texts``; None without any.
 
     One text at a time: a dynamic scheme scales activations over the whole batch.

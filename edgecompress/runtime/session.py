@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from edgecompress.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
     import onnxruntime
+    from numpy.typing import NDArray
 
 _ERRORS_ONLY = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
@@ -43,6 +46,19 @@ def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSessio
         raise ArtifactError(
             f"{path} cannot be opened by onnxruntime ({why}): restore the file, or export again"
         ) from error
+
+
+def open_run(path: Path, *, threads: int = 0) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]:
+    """Open ``path`` and return it as a function: ids and mask, (batch, length), to logits. Raises ArtifactError."""
+    session = open_session(path, threads=threads)
+    wanted = [node.name for node in session.get_inputs()]
+
+    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        given = {"input_ids": ids, "attention_mask": mask}
+        logits: NDArray[np.float32] = session.run(["logits"], {name: given[name] for name in wanted})[0]
+        return logits
+
+    return run
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
