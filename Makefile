@@ -4,7 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+# optimum holds transformers below 4.58, so it has an environment of its own.
+OPTIMUM_VENV ?= .venv-optimum
+OPTIMUM_READY := $(OPTIMUM_VENV)/.ready
+
+.PHONY: demo test test-optimum check format clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("edgecompress needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
@@ -18,6 +22,15 @@ demo: $(READY) ## Make a Slovak and Swahili student of multilingual-e5-small and
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
+
+$(OPTIMUM_READY): pyproject.toml constraints-optimum.txt edgecompress/commands/optimum_cli.py
+	@echo "Setting up $(OPTIMUM_VENV): a second torch and transformers, this takes some minutes the first time."
+	$(PYTHON) -m venv $(OPTIMUM_VENV)
+	$(OPTIMUM_VENV)/bin/python -m pip install --quiet --constraint constraints-optimum.txt --editable '.[compress,offline,dev,optimum]'
+	@touch $(OPTIMUM_READY)
+
+test-optimum: $(OPTIMUM_READY) ## Run the tests with optimum and transformers 4.57
+	$(OPTIMUM_VENV)/bin/python -m pytest
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check .

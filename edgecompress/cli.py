@@ -25,6 +25,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "finetune": ("stage", "Train an encoder for a task: topic, sentiment, ner or pos."),
     "export": ("artifact", "Write a fine-tuned model as a checked ONNX artifact."),
     "quantize": ("graph", "Write an artifact with smaller numbers, if it still says the same."),
+    "convert": ("artifact", "Arrange an artifact for transformers.js, optimum, or in ORT format."),
     "tune": ("graph", "Write the graph in the way that is fastest on this machine."),
     "verify": ("graph", "Compare two of model folder and artifact: logits, decisions, padding."),
     "inspect": ("graph", "Show where an artifact's bytes are, and how it computes."),

@@ -9,6 +9,13 @@ from edgecompress.errors import MissingExtraError
 
 def require(*modules: str, extra: str) -> None:
     """Raise MissingExtraError when one of ``modules`` is not installed; nothing is imported."""
-    missing = [name for name in modules if find_spec(name) is None]
+    missing = [name for name in modules if not _is_there(name)]
     if missing:
         raise MissingExtraError(f"this needs {', '.join(missing)}: pip install 'edgecompress[{extra}]'")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a parent of a dotted name
+        return False

@@ -27,7 +27,7 @@ _TEXT = click.option("--text", "text_file", type=click.Path(exists=True, dir_oka
 
 def command(name: str) -> click.Command:
     """Return the command called ``name``."""
-    return {"export": export, "predict": predict}[name]
+    return {"export": export, "convert": convert, "predict": predict}[name]
 
 
 @click.command()
@@ -35,23 +35,48 @@ def command(name: str) -> click.Command:
 @_OUTPUT
 @click.option("--task", default="", type=click.Choice(["", *TASKS]), help="For a model fine-tuned elsewhere.")
 @_TEXT
-def export(model: str, output: Path, task: str, text_file: Path | None) -> None:
+@click.option("--opset", default=20, show_default=True, type=click.IntRange(18), help="Version of ONNX's operators.")
+@click.option("--backend", default="torch", show_default=True, type=click.Choice(["torch", "optimum"]))
+def export(model: str, output: Path, task: str, text_file: Path | None, opset: int, backend: str) -> None:
     """Write MODEL (a fine-tuned model folder) as an ONNX artifact, proved equal to torch.
 
-    --text FILE adds real text to the shapes that are compared.
+    --text FILE adds real text to the shapes that are compared. --backend optimum uses optimum's exporter, in an
+    environment that has it.
     """
     require("torch", "transformers", "onnx", "onnxscript", extra="compress")
     from edgecompress.encoder import sources
+    from edgecompress.export.onnx import Format
     from edgecompress.export.onnx import export as write
 
     console = Console()
     with progress(console):
-        made = write(sources.load(model), output, task=task, texts=some_lines(text_file, 32))
+        made = write(
+            sources.load(model), output, task=task, texts=some_lines(text_file, 32), form=Format(opset, backend)
+        )
     difference = made.history[-1].details["difference"]
     console.print(
         f"{output}: {megabytes(made.model_path.stat().st_size)}, differs from torch by {difference:.1e}",
         highlight=False,
     )
+
+
+@click.command()
+@click.argument("artifact", type=_FOLDER)
+@_OUTPUT
+@click.option("--to", "layout", required=True, type=click.Choice(["optimum", "transformers.js", "ort"]))
+def convert(artifact: Path, output: Path, layout: str) -> None:
+    """Write ARTIFACT in the layout of another host, proved equal.
+
+    optimum: model.onnx beside config.json, as `export` writes it. transformers.js: onnx/model.onnx, or
+    onnx/model_quantized.onnx. ort: model.ort for small builds of onnxruntime, with the operators that they need.
+    """
+    require("onnx", extra="compress")
+    from edgecompress.artifact import open_artifact
+    from edgecompress.export.layouts import convert as write
+
+    made = write(open_artifact(artifact), output, layout=layout)
+    size = megabytes(made.model_path.stat().st_size)
+    Console().print(f"{output}: {made.model_file}, {size}", highlight=False)
 
 
 @click.command()

@@ -6,7 +6,9 @@ import ast
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgecompress.export.graph import constant, nodes
+import numpy as np
+
+from edgecompress.export.graph import Builder, constant, nodes, swap
 
 if TYPE_CHECKING:
     from onnx_ir import Model
@@ -35,6 +37,18 @@ def name_weights(model: Model) -> None:
     import onnx_ir.passes.common as passes
 
     passes.ClearMetadataAndDocStringPass()(model)
+
+
+def without_token_types(model: Model) -> None:
+    """Replace an input of token types by zeros: a text alone is all of type 0."""
+    inputs = {value.name: value for value in model.graph.inputs}
+    types = inputs.get("token_type_ids")
+    if types is None:
+        return
+    build = Builder(model, next(iter(model.graph)))
+    zeros = build.node("Mul", [inputs["input_ids"], build.constant(np.array(0, np.int64), "zero")])
+    model.graph.inputs.remove(types)
+    swap(model, types, zeros)
 
 
 def rename(model: Model, old: str, new: str) -> None:

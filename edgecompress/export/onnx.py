@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,10 +15,11 @@ from edgecompress.artifact import DEFAULT_WORD_PATTERN, Artifact, open_artifact,
 from edgecompress.encoder.bundle import save_tokenizer
 from edgecompress.encoder.surgery import copy_of
 from edgecompress.errors import SourceError
-from edgecompress.export.graph import write
-from edgecompress.export.naming import name_weights
+from edgecompress.export.graph import read, write
+from edgecompress.export.naming import name_weights, without_token_types
 from edgecompress.export.parity import check_parity
 from edgecompress.export.quiet import quiet
+from edgecompress.extras import require
 from edgecompress.files import need_space, new_folder
 from edgecompress.records import Step
 from edgecompress.stages.finetune import longest_input
@@ -32,6 +36,14 @@ HEADS = {"text": "ForSequenceClassification", "token": "ForTokenClassification"}
 MODEL_FILE = "model.onnx"
 
 
+@dataclass(frozen=True)
+class Format:
+    """Which operators the graph may use, and who writes it: "torch" (our exporter) or "optimum"."""
+
+    opset: int = 20
+    backend: str = "torch"
+
+
 def export(
     bundle: Bundle,
     target: Path,
@@ -40,6 +52,7 @@ def export(
     texts: Sequence[str] = (),
     replace: bool = False,
     key: str = "",
+    form: Format = Format(),
 ) -> Artifact:
     """Write ``bundle`` as an artifact folder at ``target`` and return it.
 
@@ -52,9 +65,11 @@ def export(
     labels = tuple(bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels))
     with new_folder(target, replace=replace) as draft:
         need_space(draft, 2 * _bytes(bundle.model))
-        to_onnx(bundle.model, draft / MODEL_FILE)
+        to_onnx(bundle.model, draft / MODEL_FILE, form)
         difference = check_parity(bundle, draft / MODEL_FILE, texts)
-        step = Step("export", {"scheme": "fp32"}, bundle.parameters, details={"difference": difference}, key=key)
+        step = Step(
+            "export", {"scheme": "fp32", **asdict(form)}, bundle.parameters, details={"difference": difference}, key=key
+        )
         save_tokenizer(bundle.tokenizer, draft)
         bundle.model.config.save_pretrained(draft)
         seal(
@@ -89,8 +104,12 @@ def _task(bundle: Bundle, named: str) -> Task:
     return TASKS[name]
 
 
-def to_onnx(model: PreTrainedModel, path: Path) -> None:
+def to_onnx(model: PreTrainedModel, path: Path, form: Format = Format()) -> None:
     """Write the ONNX graph of ``model``, with batch and length dynamic, to ``path``."""
+    _EXPORTERS[form.backend](model, path, form.opset)
+
+
+def _with_torch(model: PreTrainedModel, path: Path, opset: int) -> None:
     batch, length = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
     example = torch.ones(2, 7, dtype=torch.long)
     with quiet():
@@ -100,12 +119,32 @@ def to_onnx(model: PreTrainedModel, path: Path) -> None:
             input_names=["input_ids", "attention_mask"],
             output_names=["logits"],
             dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
+            opset_version=opset,
             dynamo=True,
             verbose=False,
         )
     assert program is not None  # noqa: S101 - the dynamo exporter always returns a program; for mypy
     name_weights(program.model)
     write(program.model, path)
+
+
+def _with_optimum(model: PreTrainedModel, path: Path, opset: int) -> None:
+    """Let optimum write the graph; an input for token types, which are all 0 for one text, is taken out of it."""
+    require("optimum.exporters.onnx", extra="optimum")
+    from optimum.exporters.onnx import onnx_export_from_model
+
+    task = "text-classification" if type(model).__name__.endswith(HEADS["text"]) else "token-classification"
+    with TemporaryDirectory(prefix="edgecompress-") as scratch, quiet():
+        onnx_export_from_model(copy_of(model), Path(scratch), opset=opset, task=task, do_validation=False)
+        graph = read(Path(scratch) / MODEL_FILE)
+        without_token_types(graph)
+        write(graph, path)
+
+
+_EXPORTERS: Mapping[str, Callable[[PreTrainedModel, Path, int], None]] = {
+    "torch": _with_torch,
+    "optimum": _with_optimum,
+}
 
 
 class _Logits(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
@@ -12,6 +11,7 @@ from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.errors import ArtifactError, CheckError, InputError
 from edgecompress.export.compare import Batch, Comparison, Run, Vocabulary, batches, compare, padded
 from edgecompress.export.graph import read, write
+from edgecompress.export.layouts import copy_beside
 from edgecompress.export.packed import pack_weights
 from edgecompress.export.rewrite import rewrite
 from edgecompress.export.schemes import SCHEMES, Scheme
@@ -77,7 +77,7 @@ def make(artifact: Artifact, target: Path, request: Request) -> Artifact:
     """Write ``artifact`` to ``target`` as ``request`` says, if it passes the checks; see :func:`quantize`."""
     with new_folder(target, replace=request.replace) as draft:
         need_space(draft, 3 * artifact.model_path.stat().st_size)
-        _copy_beside(artifact, draft)
+        copy_beside(artifact, draft)
         encoded = _encoded(artifact, request.texts)
         transform(artifact, draft / artifact.model_file, request.row, encoded)
         made = seal(with_fields(artifact, folder=draft, scheme=request.name))
@@ -142,14 +142,6 @@ def _run(artifact: Artifact) -> Run:
 def _encoded(artifact: Artifact, texts: Sequence[str]) -> list[list[int]]:
     tokenizer = open_tokenizer(artifact.tokenizer_path)
     return [one.ids for one in encode(tokenizer, [(text,) for text in texts], artifact.max_length) if one.ids]
-
-
-def _copy_beside(artifact: Artifact, folder: Path) -> None:
-    """Copy everything of the artifact but its graph."""
-    for name in artifact.checksums:
-        if Path(name).name != artifact.model_file and not name.startswith(artifact.model_file):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(artifact.folder / name, folder / name)
 
 
 def agreement(old: Artifact, new: Artifact, texts: Sequence[str]) -> float | None:

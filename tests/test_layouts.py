@@ -1,0 +1,143 @@
+"""The same artifact as other hosts want it: transformers.js, ORT format, other opsets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import onnx
+import pytest
+import torch
+from test_transformers_js import PACKAGE
+from tiny_models import SENTENCES, bundle
+
+from edgecompress.artifact import open_artifact
+from edgecompress.errors import ArtifactError, CheckError, InputError, MissingExtraError
+from edgecompress.export import layouts
+from edgecompress.export.layouts import LAYOUTS, OPERATORS, convert
+from edgecompress.export.onnx import Format, export
+from edgecompress.export.quantize import quantize
+from edgecompress.extras import require
+from edgecompress.records import Step
+from edgecompress.runtime.predictor import load
+
+SCRIPT = """
+const path = require("path");
+const { createRequire } = require("module");
+const [pkg, folder, task, dtype, text] = process.argv.slice(1);
+const { pipeline, env } = createRequire(path.join(pkg, "package.json"))(pkg);
+env.allowRemoteModels = false;
+env.localModelPath = path.dirname(folder);
+(async () => {
+  const run = await pipeline(task, path.basename(folder), { dtype });
+  const found = [];
+  for (const line of JSON.parse(text)) found.push((await run(line))[0]);
+  console.log(JSON.stringify(found));
+})();
+"""
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    torch.manual_seed(0)
+    one = replace(bundle("xlm-roberta", "text", layers=1), history=(Step("finetune", {"task": {"kind": "topic"}}),))
+    return export(one, tmp_path_factory.mktemp("made") / "fp32")
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("scheme", ["fp32", "int8-tables4"])
+def test_the_same_answers_in_every_layout(plain, tmp_path, layout, scheme):
+    artifact = plain if scheme == "fp32" else quantize(plain, tmp_path / "small", scheme=scheme)
+    made = convert(artifact, tmp_path / "out", layout=layout)
+    names = {"optimum": "model.onnx", "ort": "model.ort"}
+    quantized = "" if scheme == "fp32" else "_quantized"
+    assert made.model_file == names.get(layout, f"onnx/model{quantized}.onnx")
+    assert (made.scheme, made.history[-1].options) == (scheme, {"layout": layout})
+    assert [one.label for one in load(made.folder)(SENTENCES)] == [
+        one.label for one in load(artifact.folder)(SENTENCES)
+    ]
+    assert (OPERATORS in made.checksums) == (layout == "ort")
+    if layout == "ort":
+        assert "MatMul" in (made.folder / OPERATORS).read_text()
+        with pytest.raises(InputError, match="is in ORT format"):
+            convert(made, tmp_path / "back", layout="optimum")
+        with pytest.raises(ArtifactError, match=r"is not an ONNX file|is already"):
+            quantize(made, tmp_path / "back", scheme="int8")
+    else:
+        assert (convert(made, tmp_path / "back", layout="optimum")).model_path.read_bytes() == (
+            artifact.model_path.read_bytes()
+        )
+
+
+def test_what_cannot_be_converted_is_told(plain, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"layout 'tflite': choose from optimum, transformers\.js, ort"):
+        convert(plain, tmp_path / "out", layout="tflite")
+    monkeypatch.setattr(layouts, "TOLERANCE", -1.0)
+    with pytest.raises(CheckError, match="nothing was written"):
+        convert(plain, tmp_path / "out", layout="transformers.js")
+    monkeypatch.setattr(layouts, "_CONVERTER", "no.such.module")
+    with pytest.raises(CheckError, match="could not convert fp32 to ORT format"):
+        convert(plain, tmp_path / "out", layout="ort")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_other_opsets(tmp_path, opset):
+    one = replace(bundle("bert", "token", layers=1), history=(Step("finetune", {"task": {"kind": "pos"}}),))
+    made = export(one, tmp_path / "out", form=Format(opset=opset))
+    assert {entry.domain: entry.version for entry in onnx.load(str(made.model_path)).opset_import}[""] == opset
+    assert made.history[-1].options["opset"] == opset
+    assert quantize(made, tmp_path / "small", scheme="int8-tables4").history[-1].details["error"] < 0.5
+
+
+def test_an_opset_that_the_runtime_lacks_is_one_line(plain, tmp_path, run):
+    folder = tmp_path / "new"
+    shutil.copytree(plain.folder, folder)
+    model = onnx.load(str(folder / "model.onnx"))
+    model.opset_import[0].version = 99
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    from edgecompress.artifact import seal
+
+    seal(replace(open_artifact(plain.folder), folder=folder))
+    code, _, err = run("predict", folder, "x")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "opset" in err.lower()
+
+
+def test_the_command(plain, tmp_path, run):
+    code, out, err = run("convert", plain.folder, "-o", tmp_path / "js", "--to", "transformers.js")
+    assert (code, err) == (0, "")
+    assert "onnx/model.onnx" in out
+    assert run("predict", tmp_path / "js", SENTENCES[0])[0] == 0
+
+
+def test_an_extra_that_is_missing_below_a_package_that_is_there():
+    with pytest.raises(MissingExtraError, match=r"pip install 'edgecompress\[optimum\]'"):
+        require("json.nothing.below", extra="optimum")
+
+
+@pytest.mark.parametrize(("scheme", "dtype"), [("fp32", "fp32"), ("int8-tables4", "q8")])
+def test_the_same_labels_in_javascript(plain, tmp_path, scheme, dtype):
+    node = shutil.which("node")
+    if node is None or not (PACKAGE / "package.json").is_file():
+        pytest.skip("needs node and the npm package @huggingface/transformers")
+    artifact = plain if scheme == "fp32" else quantize(plain, tmp_path / "small", scheme=scheme)
+    made = convert(artifact, tmp_path / "js", layout="transformers.js")
+    words = [
+        node,
+        "-e",
+        SCRIPT,
+        str(PACKAGE),
+        str(made.folder),
+        "text-classification",
+        dtype,
+        json.dumps(list(SENTENCES)),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found, mine = json.loads(done.stdout), load(made.folder, threads=1)
+    for text, theirs in zip(SENTENCES, found, strict=True):
+        assert theirs["label"] == mine(text).label
+        assert theirs["score"] == pytest.approx(mine(text).probability, abs=2e-2)
