@@ -173,7 +173,44 @@ def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
     return language, ("", "moderate", "maximum").index(size), RECIPES.index(recipe)
 
 
-SECTIONS = {"demo": _demo, "retention": _retention, "structure": _structure, "tokenizer": _tokenizer}
+def _ladder() -> str:
+    """Return every rung that was tried on one real student."""
+    found = json.loads((RESULTS / "quantize" / "ladder.json").read_text(encoding="utf-8"))
+    lines = [f"| scheme | MB | error | decisions as fp32's | {found['metric']} | ms 1×32 | ms 1×128 |",
+             "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for rung in found["rungs"]:
+        if rung["refused"]:
+            lines.append(f"| {rung['scheme']} | refused: {rung['refused']} | | | | | |")
+            continue
+        name = f"**{rung['scheme']}**" if rung["scheme"] == found["chosen"] else rung["scheme"]
+        times = " | ".join(f"{ms:.2f}" for ms in rung["latency"])
+        shown = f"{rung['bytes'] / 1e6:.2f} | {rung['error']:.3f} | {rung['agreement']:.1%} | {rung['score']:.2f}"
+        lines.append(f"| {name} | {shown} | {times} |")
+    return "\n".join([*lines, "", found["note"]])
+
+
+def _quantize() -> str:
+    """Return our artifacts beside optimum's, and what quantization cost in score."""
+    found = json.loads((RESULTS / "quantize" / "summary.json").read_text(encoding="utf-8"))
+    timed = json.loads((RESULTS / "quantize" / "speed.json").read_text(encoding="utf-8"))
+    lines = ["| graph | MB | ms 1×32 | ms 1×128 |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {name} | {timed['bytes'][name] / 1e6:.1f} | {ms['1x32']:.2f} | {ms['1x128']:.2f} |"
+        for name, ms in timed["milliseconds"].items()
+    ]
+    drops = ["", "| points below fp32 | int8-tables4 | int4 | optimum's int8 |", "|---|---:|---:|---:|"]
+    drops += [f"| {task} | {of['int8-tables4']} | {of['int4']} | {of['peer']} |" for task, of in found["drops"].items()]
+    return "\n".join([*lines, *drops, "", found["note"]])
+
+
+SECTIONS = {
+    "demo": _demo,
+    "ladder": _ladder,
+    "quantize": _quantize,
+    "retention": _retention,
+    "structure": _structure,
+    "tokenizer": _tokenizer,
+}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ tasks = ["topic"]
 
 [export]
 stages = ["student"]
-schemes = ["dynamic-int8"]
+schemes = ["int8-tables4"]
 
 [bench]
 teacher = "teacher"

@@ -144,7 +144,7 @@ MISTAKES = [
     ('stage="truncate"; corpora=["slk"]; hidden=14', "hidden size 14 is not divisible by 4 heads: use 12 or 16"),
     ('stage="distill"; corpora=["slk"]; layers=4', "layers 4 is above the 3"),
     ('stage="trim"; corpora=["slk"]\n[export]; stages=["trim"]', "no finetune stage 'trim'"),
-    ('stage="trim"; corpora=["slk"]\n[export]; schemes=["int4"]', "no scheme 'int4'; choose from dynamic-int8"),
+    ('stage="trim"; corpora=["slk"]\n[export]; schemes=["int3"]', "no scheme 'int3'; did you mean 'int8'?"),
     ('stage="trim"; corpora=["slk"]\n[export]; schemes=[4]', "4"),
     ('stage="trim"; corpora=["slk"]\n[export]; stages="trim"', "export"),
     ('stage="trim"; corpora=["slk"]\n[bench]; students=[1]', "1"),

@@ -168,6 +168,8 @@ def test_attention_is_plain_while_short_texts_train_in_bf16_on_a_cpu(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     made, seen = model("bert", "text"), []
     inner = made.base_model.encoder.layer[0].attention.self
+    if not hasattr(inner, "config"):
+        pytest.skip("transformers 4 chooses this attention when the model is built")
     inner.register_forward_hook(lambda one, _inputs, _output: seen.append(one.config._attn_implementation))
     rows = Dataset.from_list([{"input_ids": [2, 5, 6, 3], "labels": 0, "length": 4}] * 4)
     fit(made, Data(rows, partial(task_batch, pad_id=0)), replace(QUICK, steps=1, **options), label="x")

@@ -41,7 +41,7 @@ def command(name: str) -> click.Command:
 @click.command()
 @click.argument("artifact", type=_FOLDER)
 @_OUTPUT
-@click.option("--scheme", default="dynamic-int8", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME")
+@click.option("--scheme", default="int8-tables4", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME")
 @click.option("--min-agreement", default=0.9, show_default=True, help="Share of decisions on --text that must stay.")
 @_TEXT
 @click.option("--ladder", is_flag=True, help="Try every scheme and keep the best by --validation (or --text).")

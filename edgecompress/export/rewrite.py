@@ -40,12 +40,14 @@ def constant_shapes(model: Model) -> int:
     done = 0
     for node in nodes(model, "Reshape"):
         concat = producer(node.inputs[1], "Concat")
-        if concat is None or not concat.inputs[2:] or not all(map(_is_size_of_input, concat.inputs[:2])):
+        if concat is None or not concat.inputs[2:] or not _is_size_of_input(concat.inputs[0]):
             continue
-        rest = [constant(value) for value in concat.inputs[2:]]
-        if any(part is None or part.size != 1 for part in rest):
+        length, *rest = (constant(value) for value in concat.inputs[1:])
+        sizes = [int(part.item()) for part in rest if part is not None and part.size == 1]
+        inferred = length is not None and length.tolist() == [-1] and min(sizes, default=0) > 0
+        if len(sizes) < len(rest) or not (inferred or _is_size_of_input(concat.inputs[1])):
             continue
-        target = np.array([0, 0, *(int(part.item()) for part in rest if part is not None)], np.int64)
+        target = np.array([0, 0, *sizes], np.int64)
         build = Builder(model, node)
         made = build.node("Reshape", [node.inputs[0], build.constant(target, "shape")], allowzero=0)
         swap(model, node.outputs[0], made)

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -109,7 +110,9 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
         )
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
         try:
-            with _fast_attention(module, options):
+            with _fast_attention(module, options), warnings.catch_warnings():
+                # transformers 4 says so of two checkpoints within a second, and then sorts them by number
+                warnings.filterwarnings("ignore", "mtime may not be reliable")
                 trainer.train(resume_from_checkpoint=_last_checkpoint(work))
         except OSError as error:
             raise output_error(work, error) from error
