@@ -97,6 +97,13 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
         if reads_text(chosen["method"], chosen["attention"]):
             raise RecipeError("its method and attention read text: give corpora, or choose first-k for both")
+    rotary, heads = architecture(after.config).rotary, size(after.config, "heads")
+    if node.stage == "prune" and rotary and heads != size(models[node.source].config, "heads"):
+        raise RecipeError(f"heads {heads}: wider heads would turn at other speeds here; give heads to truncate instead")
+    if node.stage == "truncate" and rotary and size(after.config, "hidden") // heads % 2:
+        raise RecipeError(
+            f"heads of {size(after.config, 'hidden') // heads} cannot be turned in pairs: choose an even width"
+        )
     if node.stage == "prune" and node.arguments.get("ffn") is None and node.arguments.get("heads") is None:
         raise RecipeError("give ffn (neurons a layer), heads (heads a layer), or both")
 

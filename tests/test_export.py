@@ -27,7 +27,8 @@ from edgecompress.runtime.predictor import load
 TEXTS = SENTENCES[:6]
 # RoBERTa and XLM-R share their code, so one head of each will do.
 PAIRS = [("bert", "text"), ("bert", "token"), ("roberta", "text"), ("xlm-roberta", "token"), ("distilbert", "text")]
-each = pytest.mark.parametrize(("family", "kind"), [*PAIRS, ("distilbert", "token")])
+NEWER = [("distilbert", "token"), ("deberta-v2", "text"), ("modernbert", "token"), ("modernbert", "text")]
+each = pytest.mark.parametrize(("family", "kind"), [*PAIRS, *NEWER])
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_a_wrong_graph_is_not_written(made, tmp_path, monkeypatch, fault):
     one, _ = made("bert", "token")
     real = exporter.to_onnx
 
-    def planted(model, path):
+    def planted(model, path, _form):
         labels = 4 if fault == "shape" else 3
         if fault == "weights":
             broken = bundle("bert", "token", layers=1).model

@@ -274,8 +274,15 @@ training = {epochs = 1, max_length = 32}
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_plan_counts_what_is_built(home, tmp_path, family):
-    size = {"roberta": 360, "xlm-roberta": 225}.get(family, 240)
+    size = {"roberta": 360, "modernbert": 360, "xlm-roberta": 225, "deberta-v2": 225}.get(family, 240)
     text = HEAD.replace('"bert"', f'"{family}"') + EVERYTHING.replace("SIZE", f"size = {size}")
+    if family == "modernbert":
+        wider = written(home, text, family)
+        with pytest.raises(RecipeError, match="'prune': heads 2: wider heads would turn at other speeds here"):
+            plan(read(wider))
+        with pytest.raises(RecipeError, match="'narrow': heads of 3 cannot be turned in pairs"):
+            plan(read(written(home, text.replace("heads = 2\n", "").replace("hidden = 16", "hidden = 12"), family)))
+        text = text.replace("heads = 2\n", "")
     recipe = read(written(home, text, family))
     rows = {row.name: row for row in plan(recipe)}
     assert rows["teacher"].parameters == bundle(family).parameters

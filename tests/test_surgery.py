@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import FAMILIES, FFN, HEADS, HIDDEN, N_HEADS, batch, bundle, model, outputs, same_weights
+from tiny_models import FAMILIES, FFN, HEADS, HIDDEN, N_HEADS, batch, bundle, corpus, model, outputs, same_weights
 from torch import nn
 
 from edgecompress.encoder.arch import ARCHITECTURES, architecture, axes_of, resized, shape
 from edgecompress.encoder.heads import encoder_of
 from edgecompress.encoder.surgery import ZERO, Cut, keep, keep_layers
 from edgecompress.errors import ArchitectureError
-from edgecompress.stages.prune import head_places
+from edgecompress.stages.prune import head_places, prune
+from edgecompress.stages.truncate import _rotary_places, truncate
 
 WIDTH = HIDDEN // N_HEADS
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -23,10 +24,14 @@ def layers_of(one) -> nn.ModuleList:
 
 
 def ffn_of(layer) -> tuple[nn.Linear, nn.Linear]:
+    if hasattr(layer, "mlp"):
+        return layer.mlp.Wi, layer.mlp.Wo
     return (layer.ffn.lin1, layer.ffn.lin2) if hasattr(layer, "ffn") else (layer.intermediate.dense, layer.output.dense)
 
 
 def attention_out(layer) -> nn.Linear:
+    if hasattr(layer, "attn"):
+        return layer.attn.Wo
     return layer.attention.out_lin if hasattr(layer.attention, "out_lin") else layer.attention.output.dense
 
 
@@ -94,7 +99,7 @@ def test_dead_neurons_can_go(family, head):
     torch.testing.assert_close(outputs(old, inputs), outputs(new, inputs), rtol=1e-5, atol=1e-5)
 
 
-@every_family
+@pytest.mark.parametrize("family", [name for name in FAMILIES if not ARCHITECTURES[name].rotary])
 @every_head
 def test_dead_heads_can_go_by_making_the_others_wider(family, head):
     old, inputs = model(family, head), batch(family)
@@ -130,7 +135,12 @@ def test_layers_are_kept_whole_and_in_order(family):
             torch.equal(a, b) for a, b in zip(kept.parameters(), layers_of(old)[number].parameters(), strict=True)
         )
     assert outputs(new, inputs).shape == outputs(old, inputs).shape
-    assert shape(keep_layers(old, [2, 0, 0, 1]).config)["layers"] == 4
+    if architecture(old.config).first_stays:
+        with pytest.raises(ArchitectureError, match="layer 0 must stay the first"):
+            keep_layers(old, [2, 0, 0, 1])
+        assert keep_layers(old, [0, 2, 1]).config.layer_types == [old.config.layer_types[n] for n in (0, 2, 1)]
+    else:
+        assert shape(keep_layers(old, [2, 0, 0, 1]).config)["layers"] == 4
 
 
 @every_family
@@ -231,7 +241,7 @@ def test_every_parameter_has_its_row(family, head):
 def test_unknown_types_and_parameters_are_refused():
     made = model("bert").config
     made.model_type = "novel"
-    with pytest.raises(ArchitectureError, match="'novel' is not supported: choose a teacher of type bert, distilbert"):
+    with pytest.raises(ArchitectureError, match="'novel' is not supported: choose a teacher of type bert, deberta-v2"):
         architecture(made)
     with pytest.raises(ArchitectureError, match=r"'qa_outputs\.weight' is not in the axis table"):
         axes_of(ARCHITECTURES["bert"], "qa_outputs.weight")
@@ -246,3 +256,40 @@ def test_a_resized_configuration_is_a_copy(family):
     assert old.to_dict() == before
     with pytest.raises(ArchitectureError, match="ffn cannot be 0"):
         resized(old, {"ffn": 0})
+
+
+def test_rotary_heads_keep_pairs_that_turn_at_the_same_speed():
+    assert _rotary_places(8, 8).tolist() == list(range(8))
+    assert _rotary_places(64, 32).tolist() == [*range(0, 32, 2), *range(32, 64, 2)]
+    for old, new in ((64, 26), (64, 48), (32, 14)):
+        places = _rotary_places(old, new)
+        low, high = places.chunk(2)
+        assert torch.equal(high - low, torch.full_like(low, old // 2))
+        assert len(set(places.tolist())) == new
+        speeds = torch.arange(new // 2) / new, low / old
+        assert (speeds[0] - speeds[1]).abs().max() <= 0.5 / old + 1e-6
+    with pytest.raises(ArchitectureError, match="heads of 5 cannot be turned in pairs"):
+        _rotary_places(8, 5)
+
+
+def test_rotary_heads_are_truncated_in_pairs_and_not_made_wider(tmp_path):
+    made, text = bundle("modernbert"), corpus(tmp_path)
+    with pytest.raises(ArchitectureError, match="wider heads would turn at other speeds"):
+        prune(made, corpora=(text,), heads=2)
+    whole = truncate(made, hidden=HIDDEN, method="activation", corpora=(text,), tokens=256)
+    inputs = batch("modernbert")
+    kept = (outputs(made.model, inputs) - outputs(whole.model, inputs)).abs().max()
+    assert kept < 1e-2 * outputs(made.model, inputs).abs().max()  # the norms are fitted again
+    half = truncate(made, hidden=12, heads=2, method="svd", corpora=(text,), tokens=256)
+    assert shape(half.model.config) == {**shape(made.model.config), "hidden": 12, "heads": 2}
+    assert outputs(half.model, inputs).isfinite().all()
+
+
+def test_fused_projections_are_pruned_by_the_neurons_of_both_halves(tmp_path):
+    made, text = bundle("modernbert"), corpus(tmp_path)
+    with torch.no_grad():
+        for layer in layers_of(made.model):
+            layer.mlp.Wo.weight[:, ::2] = 0
+    smaller = prune(made, corpora=(text,), ffn=FFN // 2, tokens=256)
+    inputs = batch("modernbert")
+    torch.testing.assert_close(outputs(made.model, inputs), outputs(smaller.model, inputs), rtol=1e-4, atol=1e-4)

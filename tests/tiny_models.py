@@ -20,19 +20,33 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert")
+FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "deberta-v2", "modernbert")
 HEADS = ("none", "mlm", "text", "token")
 HIDDEN, N_HEADS, FFN, LONGEST = 24, 4, 40, 128
 LABELS = ("a", "b", "c")
 QUICK = Training(steps=4, batch_size=8, learning_rate=1e-3, max_length=16, precision="fp32")
-_CLASSES = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "distilbert": "DistilBert"}
+_CLASSES = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "distilbert": "DistilBert",
+    "deberta-v2": "DebertaV2",
+    "modernbert": "ModernBert",
+}
 _SUFFIXES = {
     "none": "Model",
     "mlm": "ForMaskedLM",
     "text": "ForSequenceClassification",
     "token": "ForTokenClassification",
 }
-_BACKENDS = {"bert": wordpiece, "roberta": bpe, "xlm-roberta": unigram, "distilbert": wordpiece}
+_BACKENDS = {
+    "bert": wordpiece,
+    "roberta": bpe,
+    "xlm-roberta": unigram,
+    "distilbert": wordpiece,
+    "deberta-v2": unigram,
+    "modernbert": bpe,
+}
 _ROLES = ("cls_token", "sep_token", "unk_token", "pad_token", "mask_token")
 
 
@@ -47,7 +61,7 @@ def tokenizer(family: str) -> PreTrainedTokenizerFast:
 def config(family: str, layers: int = 3, **changes: Any) -> Any:
     """The configuration of a tiny model whose ids are those of the family's tiny tokenizer."""
     words = tokenizer(family)
-    lost = 0 if family in ("bert", "distilbert") else words.pad_token_id + 1
+    lost = words.pad_token_id + 1 if "roberta" in family else 0
     common: dict[str, Any] = {
         "vocab_size": len(words),
         "pad_token_id": words.pad_token_id,
@@ -58,6 +72,17 @@ def config(family: str, layers: int = 3, **changes: Any) -> Any:
     else:
         sizes = {"hidden_size": HIDDEN, "num_hidden_layers": layers, "num_attention_heads": N_HEADS}
         sizes["intermediate_size"] = FFN
+    if family == "deberta-v2":  # as mDeBERTa: positions are relative, and share the projections of the content
+        common |= {
+            "relative_attention": True,
+            "position_buckets": 16,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+        }
+        common |= {"pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "type_vocab_size": 0}
+    if family == "modernbert":  # a window that is shorter than the sentences
+        ends = {"cls_token_id": words.cls_token_id, "sep_token_id": words.sep_token_id}
+        common |= {"local_attention": 8, "bos_token_id": None, "eos_token_id": None, **ends}
     if "roberta" in family:
         common |= {"bos_token_id": words.bos_token_id or words.cls_token_id, "eos_token_id": words.sep_token_id}
     kind = getattr(transformers, f"{_CLASSES[family]}Config")

@@ -8,11 +8,13 @@ along that axis", and adding an architecture is adding a row. The axes:
     attn    the concatenated attention heads (heads x head width), one selection per layer
     ffn     the intermediate neurons, one selection per layer
     position, type, labels   never cut here
+
+``3*attn`` and ``2*ffn`` are blocks of the same axis one after the other in one tensor (ModernBERT's fused projections).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -31,7 +33,10 @@ class Arch:
 
     ``axes`` maps parameter globs to axis names; ``sizes`` maps axes (and "heads", "layers") to config attributes;
     ``layers`` is the path of the layer list below the base model; ``query``, ``key``, ``value`` are module paths
-    below a layer; ``mlm`` lists the modules of the masked-LM head in the order they are applied.
+    below a layer (all the same where one module computes the three); ``mlm`` lists the modules of the masked-LM head in
+    the order they are applied. ``queries``: further modules that make queries, of positions. ``with_hidden``: config
+    attributes that equal the hidden size. ``rotary``: heads turn pairs of places (i, i + width / 2) by their position,
+    pair i at a speed that depends on i / width. ``first_stays``: the first layer is built otherwise than the rest.
     """
 
     axes: Mapping[str, str]
@@ -42,6 +47,10 @@ class Arch:
     value: str
     mlm: tuple[str, ...]
     positions_follow_pad: bool = False  # RoBERTa: the first position is pad_token_id + 1
+    queries: tuple[str, ...] = ()
+    with_hidden: tuple[str, ...] = ()
+    rotary: bool = False
+    first_stays: bool = False
 
 
 def _linear(path: str, out: str, into: str) -> dict[str, str]:
@@ -104,6 +113,17 @@ _ROBERTA = Arch(
     value=_VALUE,
 )
 
+_DEBERTA_LAYER = {
+    **{
+        key: axes
+        for name in ("query_proj", "key_proj", "value_proj", "pos_key_proj", "pos_query_proj")
+        for key, axes in _linear(f"attention.self.{name}", "attn", "hidden").items()
+    },
+    **{glob: axes for glob, axes in _BERT_LAYER.items() if ".self." not in glob},
+    "*encoder.rel_embeddings.weight": "position hidden",
+    **_norm("encoder.LayerNorm"),
+}
+
 ARCHITECTURES: Mapping[str, Arch] = {
     "bert": Arch(
         axes={**_EMBEDDINGS, **_BERT_LAYER, **_BERT_HEADS},
@@ -116,6 +136,42 @@ ARCHITECTURES: Mapping[str, Arch] = {
     ),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
+    "deberta-v2": Arch(
+        axes={**_EMBEDDINGS, **_DEBERTA_LAYER, **_BERT_HEADS},
+        sizes=_BERT_SIZES,
+        layers="encoder.layer",
+        mlm=("cls",),
+        query="attention.self.query_proj",
+        key="attention.self.key_proj",
+        value="attention.self.value_proj",
+        queries=("attention.self.pos_query_proj",),
+        with_hidden=("pooler_hidden_size",),
+    ),
+    "modernbert": Arch(
+        axes={
+            "*embeddings.tok_embeddings.weight": "vocab hidden",
+            **_norm("embeddings.norm"),
+            **_norm("attn_norm"),
+            **_norm("mlp_norm"),
+            **_norm("final_norm"),
+            **_linear("attn.Wqkv", "3*attn", "hidden"),
+            **_linear("attn.Wo", "hidden", "attn"),
+            **_linear("mlp.Wi", "2*ffn", "hidden"),
+            **_linear("mlp.Wo", "hidden", "ffn"),
+            **_linear("head.dense", "hidden", "hidden"),
+            **_norm("head.norm"),
+            **_linear("decoder", "vocab", "hidden"),
+            **_linear("classifier", "labels", "hidden"),
+        },
+        sizes=_BERT_SIZES,
+        layers="layers",
+        mlm=("head", "decoder"),
+        query="attn.Wqkv",
+        key="attn.Wqkv",
+        value="attn.Wqkv",
+        rotary=True,
+        first_stays=True,
+    ),
     "distilbert": Arch(
         axes={
             **_EMBEDDINGS,
@@ -180,6 +236,12 @@ def axes_of(arch: Arch, parameter: str) -> tuple[str, ...]:
     return tuple(found[0].split())
 
 
+def blocks_of(axis: str) -> tuple[int, str]:
+    """Return how many blocks of which axis: "3*attn" is (3, "attn"), "ffn" is (1, "ffn")."""
+    count, _, name = axis.rpartition("*")
+    return int(count or 1), name
+
+
 def resized(config: PretrainedConfig, sizes: Mapping[str, int]) -> PretrainedConfig:
     """Return a copy of ``config`` with these axis sizes. Raises ArchitectureError where a size is not possible."""
     import copy
@@ -189,11 +251,31 @@ def resized(config: PretrainedConfig, sizes: Mapping[str, int]) -> PretrainedCon
     for axis, length in sizes.items():
         if length < 1:
             raise ArchitectureError(f"{axis} cannot be {length}: at least 1 must stay")
-        setattr(new, names[axis], int(length))
+        for name in (names[axis], *(architecture(config).with_hidden if axis == "hidden" else ())):
+            setattr(new, name, int(length))
     hidden, heads = size(new, "hidden"), size(new, "heads")
     if hidden % heads:
         below, above = hidden // heads * heads, (hidden // heads + 1) * heads
         raise ArchitectureError(
             f"hidden size {hidden} is not divisible by {heads} heads: use {below or above} or {above}, or change heads"
         )
+    return new
+
+
+def with_layer_types(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedConfig:
+    """Return ``resized`` to these layers, whose kinds of attention (ModernBERT: full or sliding) go along with them.
+
+    Raises ArchitectureError where transformers cannot say so: before version 5, every n-th layer is full.
+    """
+    new = resized(config, {"layers": len(layers)})
+    if getattr(config, "layer_types", None):
+        new.layer_types = [config.layer_types[layer] for layer in layers]
+    every = getattr(config, "global_attn_every_n_layers", None)
+    if every and not getattr(config, "layer_types", None):
+        wrong = [old for place, old in enumerate(layers) if (old % every == 0) != (place % every == 0)]
+        if wrong:
+            raise ArchitectureError(
+                f"layer {wrong[0]} would change between full and sliding attention: upgrade to transformers 5, or keep "
+                f"every {every}th layer at a multiple of {every}"
+            )
     return new

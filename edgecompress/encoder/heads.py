@@ -90,7 +90,8 @@ def _start_square_layers_as_identity(model: PreTrainedModel) -> None:
     for module in _outside_encoder(model):
         if module.in_features == module.out_features:
             nn.init.eye_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def _outside_encoder(model: PreTrainedModel) -> list[nn.Linear]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from edgecompress.encoder.arch import architecture, axes_of, size
+from edgecompress.encoder.arch import architecture, axes_of, blocks_of, size
 from edgecompress.encoder.heads import encoder_of, has_mlm_head, mlm_logits
 from edgecompress.encoder.surgery import layer_of
 
@@ -46,7 +46,7 @@ def first_order(model: PreTrainedModel, batches: Iterable[Batch], *, seed: int =
             axes, layer = axes_of(arch, name), layer_of(arch, name)
             for axis, score in scores.items():
                 if layer is not None and weight.grad is not None and _counts(axis, axes):
-                    score[layer] += _sum_other_dimensions(weight.detach() * weight.grad, axes.index(axis))
+                    score[layer] += _by_unit(weight.detach() * weight.grad, axes, axis)
         for axis in total:
             total[axis] += scores[axis].abs()
     model.zero_grad(set_to_none=True)
@@ -74,12 +74,17 @@ def hidden_statistics(model: PreTrainedModel, batches: Iterable[Batch]) -> tuple
 
 def _counts(axis: Axis, axes: tuple[str, ...]) -> bool:
     """FFN neurons own both their weights (as in the paper); a head is gated once, at the output projection."""
-    return axis in axes and (axis == "ffn" or axes[0] != "attn")
+    named = [blocks_of(one)[1] for one in axes]
+    return axis in named and (axis == "ffn" or named[0] != "attn")
 
 
-def _sum_other_dimensions(product: Tensor, dimension: int) -> Tensor:
+def _by_unit(product: Tensor, axes: tuple[str, ...], axis: Axis) -> Tensor:
+    """Sum over everything but the units of ``axis``: other dimensions, and the blocks of a fused tensor."""
+    dimension = next(d for d, one in enumerate(axes) if blocks_of(one)[1] == axis)
     others = [d for d in range(product.dim()) if d != dimension]
-    return product.sum(others) if others else product
+    summed = product.sum(others) if others else product
+    by_unit: Tensor = summed.unflatten(0, (blocks_of(axes[dimension])[0], -1)).sum(0)
+    return by_unit
 
 
 def _inputs(batch: Batch) -> Batch:

@@ -33,11 +33,14 @@ def refit(
     with _watch(old, kept, sums):
         for batch in batches:
             encoder_of(old)(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return with_norms(new, {name: _line(moments) for name, moments in sums.items()})
+    free = {name for name, module in old.named_modules() if getattr(module, "bias", None) is not None}
+    return with_norms(new, {name: _line(moments, bias=name in free) for name, moments in sums.items()})
 
 
-def _line(moments: Moments) -> tuple[Tensor, Tensor]:
+def _line(moments: Moments, *, bias: bool) -> tuple[Tensor, Tensor]:
     mean = {name: total / moments["n"] for name, total in moments.items()}
+    if not bias:  # the best line through the origin
+        return (mean["uy"] / mean["uu"].clamp_min(1e-6)).float(), torch.zeros_like(mean["y"]).float()
     variance = (mean["uu"] - mean["u"] ** 2).clamp_min(1e-6)
     gain = (mean["uy"] - mean["u"] * mean["y"]) / variance
     return gain.float(), (mean["y"] - gain * mean["u"]).float()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,7 @@ def _model(folder: Path, config: PretrainedConfig) -> PreTrainedModel:
     auto = getattr(transformers, head)
     shapes = _weight_shapes(folder)
     options: dict[str, Any] = {}
-    if head == "AutoModel" and config.model_type != "distilbert":
+    if head == "AutoModel" and "add_pooling_layer" in signature(auto._model_mapping[type(config)]).parameters:  # noqa: SLF001
         options["add_pooling_layer"] = any(_PRETRAINING.search(name) for name in shapes)
     try:
         model, found = auto.from_pretrained(

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from edgecompress.encoder.arch import LAYER_AXES, Arch, architecture, axes_of, resized, size
+from edgecompress.encoder.arch import (
+    LAYER_AXES,
+    Arch,
+    architecture,
+    axes_of,
+    blocks_of,
+    resized,
+    size,
+    with_layer_types,
+)
 from edgecompress.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -58,11 +67,19 @@ def keep(model: PreTrainedModel, cut: Cut) -> PreTrainedModel:
     state = {}
     for name, tensor in model.state_dict().items():
         kept = _gather(tensor, axes_of(arch, name), cut, layer_of(arch, name))
-        if f".{arch.query}." in name and scale != 1.0:
-            kept = kept * scale
+        if scale != 1.0 and any(f".{path}." in name for path in (arch.query, *arch.queries)):
+            kept = _scale_queries(kept, scale, fused=arch.query == arch.key)
         state[name] = kept
     _move_positions(arch, model.config, config, state)
     return _rebuild(model, config, state)
+
+
+def _scale_queries(kept: Tensor, scale: float, *, fused: bool) -> Tensor:
+    """Scale the queries' rows: all of them, or the first of the three blocks."""
+    if not fused:
+        return kept * scale
+    queries, *others = kept.chunk(3)
+    return torch.cat([queries * scale, *others])
 
 
 def copy_of(model: PreTrainedModel) -> PreTrainedModel:
@@ -75,6 +92,10 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
     arch, count = architecture(model.config), size(model.config, "layers")
     if not layers or not all(0 <= layer < count for layer in layers):
         raise ArchitectureError(f"layers {list(layers)} cannot be kept: the model has layers 0 to {count - 1}")
+    if arch.first_stays and (layers[0] != 0 or 0 in layers[1:]):
+        raise ArchitectureError(
+            f"layers {list(layers)} cannot be kept: this architecture's layer 0 must stay the first"
+        )
     state = {}
     for name, tensor in model.state_dict().items():
         old = layer_of(arch, name)
@@ -82,14 +103,15 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
             state[name] = tensor.clone()
         for new in (i for i, layer in enumerate(layers) if layer == old):
             state[name.replace(f"{arch.layers}.{old}.", f"{arch.layers}.{new}.", 1)] = tensor.clone()
-    return _rebuild(model, resized(model.config, {"layers": len(layers)}), state)
+    return _rebuild(model, with_layer_types(model.config, layers), state)
 
 
 def with_norms(model: PreTrainedModel, norms: Mapping[str, tuple[Tensor, Tensor]]) -> PreTrainedModel:
-    """Return a copy whose LayerNorms (by module name) have these (gain, bias) vectors."""
+    """Return a copy whose LayerNorms (by module name) have these (gain, bias) vectors; one without a bias stays so."""
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for name, (gain, bias) in norms.items():
-        state[f"{name}.weight"], state[f"{name}.bias"] = gain.clone(), bias.clone()
+        state[f"{name}.weight"] = gain.clone()
+        state |= {f"{name}.bias": bias.clone()} if f"{name}.bias" in state else {}
     return _rebuild(model, model.config, state)
 
 
@@ -148,13 +170,15 @@ def layer_of(arch: Arch, name: str) -> int | None:
 def _gather(tensor: Tensor, axes: tuple[str, ...], cut: Cut, layer: int | None) -> Tensor:
     """Apply the cut to each dimension of one tensor; the result never shares memory with the input."""
     result = tensor
-    for dimension, axis in enumerate(axes):
+    for dimension, named in enumerate(axes):
+        count, axis = blocks_of(named)
         selection = getattr(cut, "hidden" if axis == "gain" else axis, None)
         if selection is None:
             continue
         if axis in LAYER_AXES:
             selection = selection[layer]
-        result = _along(result, dimension, selection, gain=axis == "gain")
+        parts = [_along(part, dimension, selection, gain=axis == "gain") for part in result.chunk(count, dimension)]
+        result = torch.cat(parts, dimension) if count > 1 else parts[0]
     return result.clone() if result is tensor else result.contiguous()
 
 

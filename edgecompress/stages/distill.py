@@ -38,14 +38,17 @@ def distill(
     different vocabularies, or an objective that they cannot fulfil.
     """
     from edgecompress.encoder import sources, surgery
-    from edgecompress.encoder.arch import size
+    from edgecompress.encoder.arch import architecture, size
     from edgecompress.stages.finetune import check_length
 
     if training.steps or training.epochs:
         check_length(bundle, training.max_length)
     student = bundle.model
     if layers is not None:
-        student = surgery.keep_layers(student, choose_layers(size(student.config, "layers"), layers, select))
+        kept = choose_layers(size(student.config, "layers"), layers, select)
+        if architecture(student.config).first_stays:
+            kept[0] = 0  # built without the norm that the others begin with
+        student = surgery.keep_layers(student, kept)
     else:
         student = surgery.copy_of(student)  # training changes it in place
     source = sources.load(teacher) if teacher else bundle

@@ -30,7 +30,7 @@ def prune(
     That is faster, but smaller only once ``truncate`` takes the zeros away. Raises ArchitectureError for sizes the
     model does not allow.
     """
-    from edgecompress.encoder.arch import resized
+    from edgecompress.encoder.arch import architecture, resized
     from edgecompress.encoder.importance import first_order, per_head
     from edgecompress.encoder.surgery import Cut, keep
     from edgecompress.stages.finetune import longest_input
@@ -41,6 +41,11 @@ def prune(
     _check(bundle, ffn, heads)
     if heads is not None:
         resized(bundle.model.config, {"heads": heads})
+        if architecture(bundle.model.config).rotary and heads != _heads(bundle):
+            raise ArchitectureError(
+                f"heads {heads}: wider heads would turn at other speeds in this architecture; use truncate with heads, "
+                f"which keeps their width"
+            )
     length = min(128, longest_input(bundle))
     batches = probe_batches(bundle.tokenizer, corpora, tokens, length=length, seed=seed)
     scores = first_order(bundle.model, batches, seed=seed)

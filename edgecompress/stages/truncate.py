@@ -89,7 +89,7 @@ def _places(bundle: Bundle, hidden: int, heads: int | None, attention: Attention
     """Return attention places (layers, hidden)."""
     import torch
 
-    from edgecompress.encoder.arch import size
+    from edgecompress.encoder.arch import architecture, size
     from edgecompress.encoder.importance import first_order, per_head
     from edgecompress.stages.prune import top
 
@@ -105,7 +105,24 @@ def _places(bundle: Bundle, hidden: int, heads: int | None, attention: Attention
             f"hidden {hidden} with {kept.shape[1]} heads makes heads of {new_width}, wider than the {old_width} there "
             f"are: keep more heads, or a smaller hidden size"
         )
+    if architecture(config).rotary:
+        best = _rotary_places(old_width, new_width).expand(layers, kept.shape[1], -1)
+        return (kept.unsqueeze(-1) * old_width + best).flatten(1)
     within = scores.unflatten(1, (old, old_width)).gather(1, kept.unsqueeze(-1).expand(-1, -1, old_width))
     best = within.argsort(dim=-1, descending=True, stable=True)[..., :new_width].sort(dim=-1).values
     places: Tensor = kept.unsqueeze(-1) * old_width + best
     return places.flatten(1)
+
+
+def _rotary_places(old: int, new: int) -> Tensor:
+    """Return the places (new,) of a head of ``old`` that a head of ``new`` turns at about the same speeds.
+
+    Rotary heads turn the pair (i, i + width / 2) at a speed that falls with i / width (arXiv 2104.09864, §3.2): pair j
+    of the new width is given the old pair nearest to j · old / new. Raises ArchitectureError for an odd width.
+    """
+    import torch
+
+    if new % 2:
+        raise ArchitectureError(f"heads of {new} cannot be turned in pairs: choose hidden and heads for an even width")
+    pairs = (torch.arange(new // 2) * old / new).round().long().clamp(max=old // 2 - 1)
+    return torch.cat([pairs, pairs + old // 2])

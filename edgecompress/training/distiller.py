@@ -147,13 +147,15 @@ class Distiller(nn.Module):
 @contextmanager
 def _last_projections(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """Collect the query, key and value outputs of the last layer while the block runs the encoder."""
-    arch, found = architecture(model.config), []
+    arch = architecture(model.config)
+    found: list[Tensor] = []
     last = encoder_of(model).get_submodule(arch.layers)[-1]
 
     def collect(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001
-        found.append(output)
+        found.extend(output.chunk(3, -1) if arch.query == arch.key else (output,))
 
-    hooks = [last.get_submodule(path).register_forward_hook(collect) for path in (arch.query, arch.key, arch.value)]
+    paths = dict.fromkeys((arch.query, arch.key, arch.value))  # one where a fused module computes the three
+    hooks = [last.get_submodule(path).register_forward_hook(collect) for path in paths]
     try:
         yield found
     finally:

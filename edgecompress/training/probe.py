@@ -47,7 +47,7 @@ def fit_head(
     batches = _batches(data, collate, tokens, seed)
     was_training = model.training
     model.eval()
-    if square is not None:
+    if square is not None and square.bias is not None:  # without a bias, a norm stands behind it (ModernBERT)
         with _frozen(bf16=bf16):
             seen, _ = _inputs(model, square, batches[:: -(-len(batches) // _ENOUGH)], "head: spread")
         scale = _SPREAD / _spread(seen)
