@@ -138,7 +138,12 @@ def test_layers_are_kept_whole_and_in_order(family):
     if architecture(old.config).first_stays:
         with pytest.raises(ArchitectureError, match="layer 0 must stay the first"):
             keep_layers(old, [2, 0, 0, 1])
-        assert keep_layers(old, [0, 2, 1]).config.layer_types == [old.config.layer_types[n] for n in (0, 2, 1)]
+        kinds = getattr(old.config, "layer_types", None)  # transformers 4 has a period in its place
+        moved = keep_layers(old, [0, 2, 1])
+        assert kinds is None or moved.config.layer_types == [kinds[number] for number in (0, 2, 1)]
+        if kinds is None:
+            with pytest.raises(ArchitectureError, match="would change between full and sliding attention"):
+                keep_layers(keep_layers(old, [0, 1, 2, 1]), [0, 3])
     else:
         assert shape(keep_layers(old, [2, 0, 0, 1]).config)["layers"] == 4
 
