@@ -68,6 +68,18 @@ def test_every_scheme_says_nearly_the_same(made, tmp_path, monkeypatch, scheme, 
     assert len(load(small.folder)(list(TEXTS))) == len(TEXTS)
 
 
+@pytest.mark.parametrize(("family", "kind"), [("modernbert", "text"), ("deberta-v2", "token")])
+def test_the_newer_architectures_climb_too(made, tmp_path, monkeypatch, family, kind):
+    _, plain = made(family, kind)
+    monkeypatch.setattr(quantizing, "MAX_ERROR", 1.5)
+    found = climb(plain, tmp_path / "best", Judge(texts=TEXTS), max_drop=100.0)
+    assert {rung.scheme: rung.refused for rung in found.rungs if rung.refused} == {}
+    errors = {rung.scheme: rung.error for rung in found.rungs}
+    assert errors["optimized"] < 1e-3
+    assert errors["fp16"] < 2e-2
+    assert errors["weight-int8"] < 0.1
+
+
 def test_small_means_small(made, tmp_path, monkeypatch):
     _, plain = made()
     monkeypatch.setattr(quantizing, "MAX_ERROR", 1.5)
@@ -134,7 +146,7 @@ def test_the_ladder_keeps_the_smallest_that_scores(made, tmp_path):
     assert found.chosen == min(good, key=lambda rung: rung.bytes).scheme
     assert all(len(rung.latency) == 2 and min(rung.latency) > 0 for rung in found.rungs)
     best = open_artifact(tmp_path / "best")
-    assert [rung["scheme"] for rung in best.history[-1].details["ladder"]] == ["fp32", *QUICK]
+    assert [rung["scheme"] for rung in best.history[-1].details["rungs"]] == ["fp32", *QUICK]
     assert best.history[-1].details["cpu"]
     fast = climb(plain, tmp_path / "fast", judge, schemes=QUICK, max_drop=100.0, prefer="fast")
     assert fast.chosen == min(fast.rungs, key=lambda rung: rung.latency[-1]).scheme

@@ -139,7 +139,12 @@ def tune(
 @_LABELLED
 @click.option("--tolerance", type=click.FloatRange(0), help="Largest difference allowed, of the largest logit. "
               "[default: 0.001 between float32 models]")  # fmt: skip
-@click.option("--min-agreement", default=0.9, show_default=True, help="Share of equal decisions that is needed.")
+@click.option(
+    "--min-agreement",
+    default=0.9,
+    show_default=True,
+    help="Share of equal decisions that is needed, on --text, without it on random ids.",
+)
 @_JSON
 def verify(first: Path, second: Path, text_file: Path | None, validation: Sequence[Path], **options: Any) -> None:
     """Compare FIRST and SECOND, each a fine-tuned model folder or an artifact; exit 1 past the tolerance.

@@ -16,6 +16,7 @@ Run = Callable[[Ids, Ids], Logits]  # ids and mask (batch, length) → logits (b
 Batch = tuple[str, Ids, Ids]  # what it is, ids, mask
 TOKEN_DIMENSIONS = 3  # logits of token tasks
 SHORTEST = 3  # tokens: one between the two specials
+_TEXTS = "texts"
 _ODD, _MIXED, _LONGEST_MIXED, _SPECIALS, _TOGETHER = 17, 5, 40, 5, 16
 
 
@@ -62,9 +63,9 @@ class Comparison:
 
     @property
     def agreement(self) -> float:
-        """The share of equal decisions over all rows."""
-        decisions = sum(row.decisions for row in self.rows)
-        return sum(row.agreement * row.decisions for row in self.rows) / decisions
+        """The share of equal decisions on the texts, or where there are none on the random ids."""
+        rows = [row for row in self.rows if row.where.startswith(_TEXTS)] or self.rows
+        return sum(row.agreement * row.decisions for row in rows) / sum(row.decisions for row in rows)
 
 
 def compare(left: Run, right: Run, batches: Iterable[Batch]) -> Comparison:
@@ -122,7 +123,7 @@ def batches(words: Vocabulary, texts: Sequence[Sequence[int]] = ()) -> Iterator[
     yield "mixed padding", *padded(rows, words.pad)
     for begin in range(0, len(texts), _TOGETHER):
         chunk = texts[begin : begin + _TOGETHER]
-        yield f"texts {begin + 1}–{begin + len(chunk)}", *padded(chunk, words.pad)
+        yield f"{_TEXTS} {begin + 1}–{begin + len(chunk)}", *padded(chunk, words.pad)
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Ids, Ids]:

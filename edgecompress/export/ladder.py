@@ -18,6 +18,7 @@ from edgecompress.export.quantize import agreement, quantize
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.files import new_folder
 from edgecompress.progress import report
+from edgecompress.records import Step
 from edgecompress.runtime.predictor import from_artifact
 from edgecompress.tasks.examples import Example
 from edgecompress.tasks.scores import score
@@ -155,12 +156,6 @@ def _write(chosen: Artifact, folder: Path, rungs: Sequence[Rung], why: dict[str,
     for name in chosen.checksums:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(chosen.folder / name, folder / name)
-    *before, last = chosen.history or (None,)
-    if last is None:
-        seal(dataclasses.replace(chosen, folder=folder))
-        return
-    machine = host()
-    tried = [dataclasses.asdict(rung) for rung in rungs]
-    details = {**last.details, "ladder": tried, **why, "cpu": machine.cpu}
-    history = (*(step for step in before if step), dataclasses.replace(last, details=details))
-    seal(dataclasses.replace(chosen, folder=folder, history=history))
+    details = {"rungs": [dataclasses.asdict(rung) for rung in rungs], "cpu": host().cpu}
+    step = Step("ladder", why, chosen.parameters, details=details)
+    seal(dataclasses.replace(chosen, folder=folder, history=(*chosen.history, step)))
