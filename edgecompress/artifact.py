@@ -55,6 +55,13 @@ class Artifact:
         return self.folder / self.model_file
 
     @property
+    def model_bytes(self) -> int:
+        """How many bytes the graph and its weights take, in one file or several."""
+        beside = f"{self.model_file}."
+        files = [name for name in self.checksums if name == self.model_file or name.startswith(beside)]
+        return sum((self.folder / name).stat().st_size for name in files)
+
+    @property
     def tokenizer_path(self) -> Path:
         """Where ``tokenizer.json`` lies."""
         return self.folder / TOKENIZER_FILE

@@ -44,6 +44,12 @@ def need_space(folder: Path, size: int) -> None:
         )
 
 
+def refuse_existing(target: Path) -> None:
+    """Raise OutputError when ``target`` exists and holds something: asked before long work, too."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"{target.absolute()} exists and is not empty: choose another -o, or remove it first")
+
+
 @contextmanager
 def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``target`` that becomes ``target`` when the block ends without an error.
@@ -52,8 +58,8 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     something (unless ``replace``), or when the place cannot be written.
     """
     target = target.absolute()
-    if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"{target} exists and is not empty: choose another -o, or remove it first")
+    if not replace:
+        refuse_existing(target)
     draft = target.parent / f".{target.name}.{uuid4().hex[:8]}.part"
     try:
         draft.mkdir(parents=True)

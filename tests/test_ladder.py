@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import torch
 from tiny_models import SENTENCES, bundle, task_files
 
-from edgecompress.artifact import open_artifact
+from edgecompress.artifact import open_artifact, seal
 from edgecompress.encoder.bundle import save
 from edgecompress.errors import CheckError, InputError
 from edgecompress.export import quantize as quantizing
+from edgecompress.export import transform as transforming
 from edgecompress.export.ladder import Judge, climb
 from edgecompress.export.ledger import ledger
 from edgecompress.export.onnx import export
@@ -107,7 +109,7 @@ def test_a_scheme_that_destroys_the_embeddings_is_refused(made, tmp_path, monkey
         value.const_value = onnx_ir.tensor(np.zeros(value.const_value.shape, np.float32), name=value.name)
         return bits
 
-    monkeypatch.setattr(quantizing, "quantize_tables", destroy)
+    monkeypatch.setattr(transforming, "quantize_tables", destroy)
     with pytest.raises(CheckError, match="destroys the logits"):
         quantize(plain, tmp_path / "small", scheme="int8")
     code, _, err = run("quantize", plain.folder, "-o", tmp_path / "small", "--scheme", "int8")
@@ -129,8 +131,8 @@ def test_a_rewrite_that_changes_the_logits_is_refused(made, tmp_path, monkeypatc
         bias.const_value = onnx_ir.tensor(np.ones(bias.const_value.shape, np.float32), name=bias.name)
         return dict.fromkeys(names, 1)
 
-    monkeypatch.setattr(quantizing, "rewrite", wrong)
-    with pytest.raises(CheckError, match="moves logits by"):
+    monkeypatch.setattr(transforming, "rewrite", wrong)
+    with pytest.raises(CheckError, match="rewriting moves the logits"):
         quantize(plain, tmp_path / "small", scheme="optimized")
     assert not list(tmp_path.iterdir())
 
@@ -222,7 +224,7 @@ def test_the_commands(made, tmp_path, text, run):
     assert (code, err) == (0, "")
     assert sum(line.strip().startswith("* ") for line in out.splitlines()) == 2  # the chosen rung, and the caption
     code, out, err = run("quantize", plain.folder, "-o", tmp_path / "x", "--validation", data.validation[0])
-    assert (code, "belong to --ladder" in err) == (2, True)
+    assert (code, "belongs to --ladder" in err) == (2, True)
     (tmp_path / "empty.txt").write_text("\n\n")
     code, out, err = run(
         "quantize", plain.folder, "-o", tmp_path / "x", "--scheme", "static-int8", "--text", tmp_path / "empty.txt"
@@ -252,3 +254,60 @@ def ops(artifact):
     from collections import Counter
 
     return Counter(node.op_type for node in onnx.load(str(artifact.model_path)).graph.node)
+
+
+def test_what_only_a_command_line_can_get_wrong(made, tmp_path, text, run):
+    _, plain = made()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    code, _, err = run("quantize", plain.folder, "-o", tmp_path / "full", "--ladder", "--text", text)
+    assert (code, "exists and is not empty" in err) == (2, True)
+    code, _, err = run("quantize", plain.folder, "-o", tmp_path / "x", "--prefer", "fast")
+    assert (code, "--prefer belongs to --ladder" in err) == (2, True)
+    code, _, err = run("quantize", plain.folder, "-o", tmp_path / "x", "--ladder", "--scheme", "int8", "--text", text)
+    assert (code, "--scheme has no use with --ladder" in err) == (2, True)
+    code, _, err = run("tune", plain.folder, "-o", tmp_path / "x", "--scheme", "static-int8")
+    assert (code, err.count("\n"), "is fitted on text" in err) == (2, 1, True)
+    small = quantize(plain, tmp_path / "small", scheme="int8")
+    code, _, err = run("tune", small.folder, "-o", tmp_path / "x")
+    assert (code, "is already int8" in err) == (2, True)
+    for name, content in (
+        ("empty.onnx", b""),
+        ("config.json", b"{}"),
+        ("model[1].onnx", plain.model_path.read_bytes()),
+    ):
+        (tmp_path / name).write_bytes(content)
+        code, _, err = run("inspect", tmp_path / name)
+        assert (code, err.count("\n")) == ((2, 1) if name != "model[1].onnx" else (0, 0)), name
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_model_whose_weights_lie_beside_it(made, tmp_path, monkeypatch):
+    """As above 2 GB: sizes count every file, and no file of another graph is left behind."""
+    from edgecompress.export import graph
+    from edgecompress.export.graph import read, write
+
+    _, plain = made()
+    big = tmp_path / "big"
+    shutil.copytree(plain.folder, big)
+    monkeypatch.setattr(graph, "ONE_FILE", 1000)
+    write(read(plain.model_path), big / "model.onnx")
+    sealed = seal(replace(open_artifact(plain.folder), folder=big))
+    assert (big / "model.onnx.data").is_file()
+    assert sealed.model_bytes > plain.model_bytes * 0.9
+    monkeypatch.setattr(graph, "ONE_FILE", 10**9)
+    for scheme in ("dynamic-int8", "int8-tables4", "optimized"):
+        small = quantize(sealed, tmp_path / scheme, scheme=scheme)
+        assert "model.onnx.data" not in small.checksums
+        assert small.model_bytes == small.model_path.stat().st_size
+        assert load(small.folder)(TEXTS[0]).label
+    assert ledger(big / "model.onnx").file_bytes == sealed.model_bytes
+
+
+def test_a_model_that_gives_nan_is_not_verified(made):
+    folder, plain = made()
+    good = open_side(plain.folder)
+    broken = replace(open_side(folder), run=lambda ids, mask: good.run(ids, mask) * np.nan)
+    for pair, who in (((broken, good), "first"), ((good, broken), "second")):
+        with pytest.raises(CheckError, match=f"the {who} model gives a value that is not finite"):
+            verify(*pair, TEXTS)

@@ -55,7 +55,7 @@ def export(model: str, output: Path, task: str, text_file: Path | None, opset: i
         )
     difference = made.history[-1].details["difference"]
     console.print(
-        f"{output}: {megabytes(made.model_path.stat().st_size)}, differs from torch by {difference:.1e}",
+        f"{output}: {megabytes(made.model_bytes)}, differs from torch by {difference:.1e}",
         highlight=False,
     )
 
@@ -75,7 +75,7 @@ def convert(artifact: Path, output: Path, layout: str) -> None:
     from edgecompress.export.layouts import convert as write
 
     made = write(open_artifact(artifact), output, layout=layout)
-    size = megabytes(made.model_path.stat().st_size)
+    size = megabytes(made.model_bytes)
     Console().print(f"{output}: {made.model_file}, {size}", highlight=False)
 
 

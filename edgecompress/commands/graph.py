@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from edgecompress.commands.show import megabytes, progress, some_lines
@@ -58,12 +59,11 @@ def quantize(artifact: Path, output: Path, **options: Any) -> None:
     require("onnx", "onnx_ir", extra="compress")
     from edgecompress.artifact import open_artifact
 
+    _refuse_unused(options["ladder"])
     plain, texts = open_artifact(artifact), some_lines(options["text_file"], _MOST_TEXTS)
     if options["ladder"]:
         _climb(plain, output, options, texts)
         return
-    if options["validation"] or options["target"]:
-        raise InputError("--validation and --json belong to --ladder: add it, or leave them out")
     from edgecompress.export.quantize import quantize as write
 
     console = Console()
@@ -73,12 +73,24 @@ def quantize(artifact: Path, output: Path, **options: Any) -> None:
     proof = (
         "decisions not compared (give --text FILE)" if agreement is None else f"{agreement:.1%} of decisions unchanged"
     )
-    sizes = " → ".join(megabytes(one.model_path.stat().st_size) for one in (plain, made))
+    sizes = " → ".join(megabytes(one.model_bytes) for one in (plain, made))
     console.print(f"{output}: {sizes}, {proof}", highlight=False)
 
 
 _ROWS = "\n".join(f"  {name:22}{row.does}" for name, row in SCHEMES.items())
 quantize.help = f"{cleandoc(quantize.help or '')}\n\n\b\nSchemes:\n{_ROWS}"
+
+
+def _refuse_unused(ladder: bool) -> None:  # noqa: FBT001 - a flag of the command
+    """Raise InputError for an option that would be ignored."""
+    given = click.get_current_context().get_parameter_source
+    unused = ("scheme", "min_agreement") if ladder else ("max_drop", "prefer", "validation", "target")
+    for name in unused:
+        if given(name) is ParameterSource.COMMANDLINE:
+            option = "--json" if name == "target" else f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} {'has no use with' if ladder else 'belongs to'} --ladder: leave one of them out"
+            )
 
 
 def _climb(plain: Artifact, output: Path, options: dict[str, Any], texts: Sequence[str]) -> None:
@@ -93,7 +105,7 @@ def _climb(plain: Artifact, output: Path, options: dict[str, Any], texts: Sequen
     console.print(ladder_table(found))
     for line in refusals(found):
         console.print(line, highlight=False, markup=False)
-    console.print(f"{output}: {found.chosen}, {megabytes(found.artifact.model_path.stat().st_size)}", highlight=False)
+    console.print(f"{output}: {found.chosen}, {megabytes(found.artifact.model_bytes)}", highlight=False)
     if options["target"]:
         rungs = [dataclasses.asdict(rung) for rung in found.rungs]
         write_json(options["target"], {"rungs": rungs, "chosen": found.chosen, "metric": found.metric})

@@ -69,7 +69,7 @@ class Comparison:
 
 
 def compare(left: Run, right: Run, batches: Iterable[Batch]) -> Comparison:
-    """Run both on every batch. Raises CheckError where shapes differ or ``right`` gives values that are not finite."""
+    """Run both on every batch. Raises CheckError where shapes differ or a value is not finite."""
     rows: list[Difference] = []
     pairs: list[tuple[Logits, Logits]] = []
     padding = (0.0, 0.0)
@@ -83,8 +83,11 @@ def compare(left: Run, right: Run, batches: Iterable[Batch]) -> Comparison:
 
 def _decisions(where: str, wanted: Logits, given: Logits, mask: Ids) -> tuple[Logits, Logits]:
     """Return both models' logits, (decisions, labels), without those of padding."""
-    if given.shape != wanted.shape or not np.isfinite(given).all():
-        raise CheckError(f"the second model gives {given.shape} at {where}, the first {wanted.shape}, or is not finite")
+    if given.shape != wanted.shape:
+        raise CheckError(f"at {where} the second model gives logits of {given.shape}, the first of {wanted.shape}")
+    for who, logits in (("first", wanted), ("second", given)):
+        if not np.isfinite(logits).all():
+            raise CheckError(f"at {where} the {who} model gives a value that is not finite: export or train it again")
     real = mask.astype(bool) if wanted.ndim == TOKEN_DIMENSIONS else np.ones(len(mask), dtype=bool)
     return wanted[real], given[real]
 

@@ -45,7 +45,7 @@ def _region(model: Model, read: Value) -> tuple[list[Node], Axes]:
         output = node.outputs[0]
         if id(output) not in axes or len(node.outputs) > 1 or output.is_graph_output():
             continue
-        if not all(id(use.node) in allowed for use in output.uses()):
+        if not all(id(use.node) in allowed and not _is_second_factor(*use) for use in output.uses()):
             continue
         above = _above(node, axes[id(output)])
         if above is None or any(axes.get(id(value), axis) != axis for value, axis in above):
@@ -56,6 +56,10 @@ def _region(model: Model, read: Value) -> tuple[list[Node], Axes]:
     return inside, axes
 
 
+def _is_second_factor(node: Node, place: int) -> bool:
+    return node.op_type == "MatMul" and place == 1
+
+
 def _above(node: Node, axis: int) -> list[tuple[Value, int]] | None:
     """Return what ``node`` needs for place 0 along ``axis`` of its output: (input, axis). None: it needs all places."""
     varying = [value for value in node.inputs if value is not None and constant(value) is None]
@@ -64,8 +68,9 @@ def _above(node: Node, axis: int) -> list[tuple[Value, int]] | None:
         return [(value, axis) for value in varying] if small else None
     if node.op_type in _LAST_AXIS:
         return [(value, axis) for value in varying] if attribute(node, "axis", -1) == -1 else None
-    if node.op_type == "MatMul":  # rows come from the first factor
-        return [(value, axis) for value in varying[:1]] if node.inputs[0] is varying[0] else None
+    if node.op_type == "MatMul":  # rows come from the first factor: (batch, length, …), or (batch, heads, length, …)
+        rows = node.inputs[0] is varying[0] and axis == len(varying)
+        return [(value, axis) for value in varying[:1]] if rows else None
     if node.op_type == "Transpose":
         return [(value, int(attribute(node, "perm")[axis])) for value in varying]
     if node.op_type == "Reshape":

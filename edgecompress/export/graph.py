@@ -26,9 +26,11 @@ def read(path: Path) -> Model:
     from google.protobuf.message import DecodeError
 
     try:
-        proto = onnx.load(str(path), load_external_data=False)
+        proto = onnx.load(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise ArtifactError(f"{path} is not an ONNX file ({error}): restore it, or export again") from error
+    if not proto.graph.node:
+        raise ArtifactError(f"{path} is not an ONNX file (it holds no graph): restore it, or export again")
     for tensor in proto.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location" and any(part in entry.value for part in _OUTSIDE):
@@ -36,7 +38,7 @@ def read(path: Path) -> Model:
                     f"{path} keeps weights in {entry.value!r}, outside its folder: do not use this file, get it again"
                 )
     del proto
-    model: Model = _ir().load(str(path))
+    model: Model = _ir().load(str(path), format="protobuf")
     return model
 
 
@@ -50,6 +52,8 @@ def write(model: Model, path: Path) -> None:
                     None  # noted by the exporter; a rewrite may have made it wrong, and the runtime finds it out
                 )
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    if size <= ONE_FILE:
+        ir.external_data.load_to_model(model)  # what was read from beside another file
     ir.save(model, str(path), external_data=f"{path.name}.data" if size > ONE_FILE else None)
 
 

@@ -13,10 +13,10 @@ from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
 from edgecompress.bench.latency import latencies
 from edgecompress.bench.quality import predict
-from edgecompress.errors import ArtifactError, CheckError, InputError
+from edgecompress.errors import ArtifactError, EdgecompressError, InputError
 from edgecompress.export.quantize import agreement, quantize
 from edgecompress.export.schemes import SCHEMES
-from edgecompress.files import new_folder
+from edgecompress.files import new_folder, refuse_existing
 from edgecompress.progress import report
 from edgecompress.records import Step
 from edgecompress.runtime.predictor import from_artifact
@@ -94,9 +94,10 @@ def climb(
     an artifact that is quantized already.
     """
     _check_request(artifact, judge, prefer, schemes)
+    refuse_existing(target)
     with TemporaryDirectory(prefix="edgecompress-") as folder:
         made: dict[str, Artifact] = {PLAIN: artifact}
-        rungs = [Rung(PLAIN, artifact.model_path.stat().st_size, agreement=1.0, score=judge.score(artifact, 1.0))]
+        rungs = [Rung(PLAIN, artifact.model_bytes, agreement=1.0, score=judge.score(artifact, 1.0))]
         for done, scheme in enumerate(schemes):
             report("ladder", done, len(schemes), scheme)
             rung, small = _rung(artifact, Path(folder) / scheme, scheme, judge)
@@ -127,11 +128,11 @@ def _rung(artifact: Artifact, folder: Path, scheme: str, judge: Judge) -> tuple[
     texts = judge.texts or tuple(" ".join(example.words) for example in judge.examples[:200])
     try:
         small = quantize(artifact, folder, scheme=scheme, texts=texts, min_agreement=_ANY)
-    except (CheckError, InputError) as error:
+    except EdgecompressError as error:
         return Rung(scheme, refused=str(error)), None
     found = small.history[-1].details
     same = agreement(artifact, small, texts) or 0.0
-    size = small.model_path.stat().st_size
+    size = small.model_bytes
     return Rung(scheme, size, found["difference"], found["error"], same, judge.score(small, same)), small
 
 

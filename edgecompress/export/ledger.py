@@ -46,8 +46,12 @@ class Ledger:
 
 def ledger(path: Path) -> Ledger:
     """Return what the ONNX file at ``path`` holds. Raises ArtifactError when it is not ONNX."""
+    import onnx_ir
+
     model = read(path)
-    size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    files = {path, *(Path(str(tensor.path)) for tensor in tensors if isinstance(tensor, onnx_ir.ExternalTensor))}
+    size = sum([file.stat().st_size for file in files])
     entries = _entries(model)
     operators = Counter(node.op_type for node in model.graph)
     floats = Counter(node.op_type for node in model.graph if _is_float(node))

@@ -20,7 +20,7 @@ _WRAPPER = "model."  # the module that the exporter was given holds the model un
 PARTS: Mapping[str, tuple[str, ...]] = {
     "embeddings": ("embeddings.", "tok_embeddings"),
     "head": ("classifier", "pooler", "pre_classifier", "head."),
-    "attention": ("attention", "attn", "q_lin", "k_lin", "v_lin", "out_lin", "rel_embeddings"),
+    "attention": ("attention", "attn", "q_lin", "k_lin", "v_lin", "out_lin"),
     "FFN": ("intermediate", "output.dense", "output.LayerNorm", "ffn", "mlp", "output_layer_norm"),
 }
 

@@ -40,12 +40,12 @@ def constant_shapes(model: Model) -> int:
     done = 0
     for node in nodes(model, "Reshape"):
         concat = producer(node.inputs[1], "Concat")
-        if concat is None or not concat.inputs[2:] or not _is_size_of_input(concat.inputs[0]):
+        if concat is None or not concat.inputs[2:] or not _is_size_of_input(concat.inputs[0], 0):
             continue
         length, *rest = (constant(value) for value in concat.inputs[1:])
         sizes = [int(part.item()) for part in rest if part is not None and part.size == 1]
         inferred = length is not None and length.tolist() == [-1] and min(sizes, default=0) > 0
-        if len(sizes) < len(rest) or not (inferred or _is_size_of_input(concat.inputs[1])):
+        if len(sizes) < len(rest) or not (inferred or _is_size_of_input(concat.inputs[1], 1)):
             continue
         target = np.array([0, 0, *sizes], np.int64)
         build = Builder(model, node)
@@ -55,9 +55,12 @@ def constant_shapes(model: Model) -> int:
     return done
 
 
-def _is_size_of_input(value: Value | None) -> bool:
+def _is_size_of_input(value: Value | None, axis: int) -> bool:
+    """Say whether ``value`` is the size of a graph input along ``axis``, and of nothing more."""
     shape = producer(value, "Shape")
-    return shape is not None and shape.inputs[0] is not None and shape.inputs[0].is_graph_input()
+    if shape is None or shape.inputs[0] is None or not shape.inputs[0].is_graph_input():
+        return False
+    return bool((attribute(shape, "start", 0), attribute(shape, "end")) == (axis, axis + 1))
 
 
 def plain_keys(model: Model) -> int:

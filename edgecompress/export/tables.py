@@ -58,10 +58,12 @@ def _lookup4(model: Model, node: Node, table: Array) -> Value:
     row = build.node("Sub", [row, build.constant(np.array(8, np.float32), "zero_point")])
     scale = build.node("Gather", [build.constant(scales.astype(np.float16), f"{name}_scale"), ids])
     blocks = scales.shape[1]
-    apart = build.node("Reshape", [row, build.constant(np.array([0, 0, blocks, -1], np.int64), "blocks")])
+    shape = build.constant(np.array([-1, blocks, codes.shape[1] // blocks], np.int64), "blocks")
+    apart = build.node("Reshape", [row, shape])
+    scale = build.node("Reshape", [scale, build.constant(np.array([-1, blocks, 1], np.int64), "each")])
     last = build.constant(np.array([-1], np.int64), "last")
-    scaled = build.node("Mul", [apart, build.node("Unsqueeze", [build.node("Cast", [scale], to=_FLOAT), last])])
-    row = build.node("Reshape", [scaled, build.constant(np.array([0, 0, -1], np.int64), "row")])
+    scaled = build.node("Mul", [apart, build.node("Cast", [scale], to=_FLOAT)])
+    row = build.node("Reshape", [scaled, build.node("Concat", [build.node("Shape", [ids]), last], axis=0)])
     if width % 2:
         begin, end = (build.constant(np.array([n], np.int64), "bound") for n in (0, width))
         row = build.node("Slice", [row, begin, end, last])

@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from edgecompress.artifact import Artifact, open_artifact
 from edgecompress.bench.host import host
 from edgecompress.bench.latency import latencies
-from edgecompress.errors import InputError
+from edgecompress.errors import CheckError, InputError
 from edgecompress.export.quantize import Request, make
 from edgecompress.export.schemes import FASTER, SCHEMES
+from edgecompress.files import refuse_existing
 from edgecompress.progress import report
 from edgecompress.records import Measurement, Step
 
@@ -57,19 +58,26 @@ def tune(
     fitting = [shape for shape in shapes if shape[1] <= artifact.max_length]
     if not fitting:
         raise InputError(f"no shape is within the artifact's {artifact.max_length} tokens: give a shorter --length")
+    refuse_existing(target)
     with TemporaryDirectory(prefix="edgecompress-") as folder:
-        made = {}
+        made: dict[str, Artifact] = {}
+        refused: dict[str, str] = {}
         for done, (name, rewrites) in enumerate(VARIANTS.items()):
             report("variants", done, len(VARIANTS), name)
             row = dataclasses.replace(SCHEMES[scheme], rewrites=rewrites)
-            made[name] = make(artifact, Path(folder) / str(done), Request(scheme, row, tuple(texts)))
+            try:
+                made[name] = make(artifact, Path(folder) / str(done), Request(scheme, row, tuple(texts)))
+            except CheckError as error:
+                refused[name] = str(error)
         report("variants", len(VARIANTS), len(VARIANTS))
+        if not made:
+            raise CheckError(next(iter(refused.values())))
         times = _medians(latencies(made, fitting, threads=threads, seconds=_SECONDS))
     chosen = min(times, key=lambda name: math.prod(times[name].values()))
     row = dataclasses.replace(SCHEMES[scheme], rewrites=VARIANTS[chosen])
     found = {name: {f"{b}×{n}": ms for (b, n), ms in of.items()} for name, of in times.items()}
     step = Step("tune", {"scheme": scheme, "variant": chosen, "threads": threads}, artifact.parameters,
-                details={"milliseconds": found, "cpu": host().cpu})  # fmt: skip
+                details={"milliseconds": found, "refused": refused, "cpu": host().cpu})  # fmt: skip
     make(artifact, target, Request(scheme, row, tuple(texts), last=step))
     return Tuned(times, chosen, open_artifact(target))
 

@@ -61,7 +61,7 @@ def judge(left: Side, right: Side, found: Comparison, tolerance: float | None, m
     plain = left.scheme in PLAIN and right.scheme in PLAIN
     allowed = TOLERANCE if tolerance is None and plain else tolerance
     worst = max(found.rows, key=lambda row: row.largest)
-    if allowed is not None and worst.largest > allowed:
+    if allowed is not None and not worst.largest <= allowed:
         raise CheckError(
             f"{right.path} differs from {left.path} by {worst.largest:.2g} of the largest logit at {worst.where}, "
             f"{allowed:g} is allowed (--tolerance)"

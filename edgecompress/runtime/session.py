@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edgecompress.errors import ArtifactError
+from edgecompress.errors import ArtifactError, CheckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +49,20 @@ def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSessio
 
 
 def open_run(path: Path, *, threads: int = 0) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]:
-    """Open ``path`` and return it as a function: ids and mask, (batch, length), to logits. Raises ArtifactError."""
+    """Open ``path`` and return it as a function: ids and mask, (batch, length), to logits.
+
+    Raises ArtifactError for a file that cannot be opened; the function raises CheckError where the graph fails.
+    """
     session = open_session(path, threads=threads)
     wanted = [node.name for node in session.get_inputs()]
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         given = {"input_ids": ids, "attention_mask": mask}
-        logits: NDArray[np.float32] = session.run(["logits"], {name: given[name] for name in wanted})[0]
+        try:
+            logits: NDArray[np.float32] = session.run(["logits"], {name: given[name] for name in wanted})[0]
+        except _load_errors() as error:
+            why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+            raise CheckError(f"{path.name} cannot run {ids.shape[0]}×{ids.shape[1]} ids ({why})") from error
         return logits
 
     return run
