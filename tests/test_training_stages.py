@@ -128,6 +128,8 @@ def test_the_longest_input_is_one_that_runs(family):
     assert longest == made.tokenizer.model_max_length == 128
     ids = torch.full((1, longest), 7)
     assert outputs(made.model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}).isfinite().all()
+    if family in ("deberta-v2", "modernbert"):
+        return  # their positions are relative: longer inputs run, but were not trained
     with pytest.raises((IndexError, RuntimeError)):
         outputs(
             made.model, {"input_ids": torch.full((1, longest + 1), 7), "attention_mask": torch.ones(1, longest + 1)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -22,6 +23,24 @@ def encoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """Return the encoder below the head (the model itself when it has none)."""
     base: PreTrainedModel = model.base_model
     return base
+
+
+@contextmanager
+def last_states(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Collect the encoder's last hidden state, (batch, length, hidden), of every forward pass inside the block.
+
+    Not ``hidden_states[-1]``: where a norm stands behind the layers (ModernBERT) that may be the state before it.
+    """
+    found: list[Tensor] = []
+
+    def collect(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001
+        found.append(output.last_hidden_state)
+
+    hook = encoder_of(model).register_forward_hook(collect)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def has_mlm_head(model: PreTrainedModel) -> bool:

@@ -37,7 +37,8 @@ def features(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) 
     """Run the encoder and return what the losses compare."""
     with _last_projections(model) as relations:
         output = encoder_of(model)(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-    return Features(output.hidden_states, tuple(relations))
+    states = (*output.hidden_states[:-1], output.last_hidden_state)  # behind the last norm, where there is one
+    return Features(states, tuple(relations))
 
 
 def layer_pairs(student: int, teacher: int, which: Literal["all", "middle-last", "last"] = "all") -> dict[int, int]:
@@ -149,10 +150,13 @@ def _last_projections(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """Collect the query, key and value outputs of the last layer while the block runs the encoder."""
     arch = architecture(model.config)
     found: list[Tensor] = []
+    seen: set[nn.Module] = set()
     last = encoder_of(model).get_submodule(arch.layers)[-1]
 
     def collect(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001
-        found.extend(output.chunk(3, -1) if arch.query == arch.key else (output,))
+        if module not in seen:  # DeBERTa projects relative positions with the same modules, after the content
+            found.extend(output.chunk(3, -1) if arch.query == arch.key else (output,))
+        seen.add(module)
 
     paths = dict.fromkeys((arch.query, arch.key, arch.value))  # one where a fused module computes the three
     hooks = [last.get_submodule(path).register_forward_hook(collect) for path in paths]

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own
 
 from edgecompress.corpus import Corpus, lines
 from edgecompress.encoder.arch import size
-from edgecompress.encoder.heads import encoder_of
+from edgecompress.encoder.heads import encoder_of, last_states
 from edgecompress.encoder.importance import IGNORED
 from edgecompress.options import Soft
 from edgecompress.progress import report
@@ -105,11 +105,12 @@ def ask(teacher: PreTrainedModel, data: Dataset, pad: Collate, *, states: bool, 
             chosen = order[begin : begin + _BATCH].tolist()
             batch = {name: value.to(device) for name, value in soft_batch([data[i] for i in chosen], pad).items()}
             inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-            output = teacher(**inputs, output_hidden_states=True)
+            with last_states(teacher) as seen:
+                output = teacher(**inputs)
             for row, index in enumerate(chosen):
                 logits, real = output.logits[row].float(), batch["attention_mask"][row].bool()
                 kept = logits.reshape(1, -1) if logits.dim() == 1 else logits[batch["marked"][row]]
-                last = output.hidden_states[-1][row][real if states else torch.zeros_like(real)].half()
+                last = seen[-1][row][real if states else torch.zeros_like(real)].half()
                 found[index] = TeacherOutput(kept.cpu().numpy(), last.cpu().numpy())
             report("asking the teacher", begin + len(chosen), len(order), "texts")
     teacher.to("cpu")
@@ -154,16 +155,15 @@ class TaskDistiller(nn.Module):
         predictions count, ``soft`` (marked, labels) and ``states`` (real tokens, hidden) what the teacher says of them
         (None: there is no such loss).
         """
-        output = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=self.projection is not None
-        )
+        with last_states(self.model) as seen:
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask)
         mine, true = output.logits[marked].float(), labels[marked]
         loss = F.cross_entropy(mine, true, ignore_index=IGNORED, reduction="sum") / max(len(true), 1)
         if soft is not None:
             taught = logits_loss(mine, soft, "kl", self.soft.soft_temperature)
             loss = (1 - self.soft.share) * loss + self.soft.share * taught
         if states is not None and self.projection is not None:
-            projected = self.projection(output.hidden_states[-1][attention_mask.bool()])
+            projected = self.projection(seen[-1][attention_mask.bool()])
             loss = loss + self.soft.states * hidden_loss(projected.float(), states.float())
         return {"loss": loss, "logits": output.logits}
 
