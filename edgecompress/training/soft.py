@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,8 @@ class TaskDistiller(nn.Module):
         predictions count, ``soft`` (marked, labels) and ``states`` (real tokens, hidden) what the teacher says of them
         (None: there is no such loss).
         """
-        with last_states(self.model) as seen:
+        nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
+        with nothing if self.projection is None else last_states(self.model) as seen:
             output = self.model(input_ids=input_ids, attention_mask=attention_mask)
         mine, true = output.logits[marked].float(), labels[marked]
         loss = F.cross_entropy(mine, true, ignore_index=IGNORED, reduction="sum") / max(len(true), 1)
