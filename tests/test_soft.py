@@ -140,7 +140,7 @@ def test_a_student_learns_from_unlabelled_text_alone(tmp_path, family, kind):
         training=training,
     )
     step = done.history[-1]
-    assert step.details["best"] > 90
+    assert step.details["best"] > 80
     assert step.details["examples"] > 60
     assert step.options["teacher"] == "teacher"
     assert step.options["soft"]["share"] == 1.0
