@@ -34,7 +34,7 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaFo
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
-from edgecompress.bench.latency import latencies
+from edgecompress.bench.latency import latencies, medians
 from edgecompress.commands.show import progress
 from edgecompress.encoder.bundle import Bundle
 from edgecompress.export.graph import read, write
@@ -82,10 +82,7 @@ def speed(optimum_cli: Path, output: Path, seconds: float) -> None:
             subjects |= {f"{name} {s}": _quantized(plain, s) for s in (DEFAULT, SMALLEST)}
             subjects[f"{name} peer"] = _peer(optimum_cli, folder, "text-classification")
         found = latencies(subjects, SHAPES, seconds=seconds, rounds=10)
-    times: dict[str, dict[str, float]] = {}
-    for one in found:
-        if one.metric == "latency_p50":
-            times.setdefault(one.subject, {})[f"{one.settings['batch']}x{one.settings['length']}"] = one.value
+    times = {name: {f"{b}x{n}": ms for (b, n), ms in of.items()} for name, of in medians(found).items()}
     sizes = {
         name: (one.model_path if isinstance(one, Artifact) else one).stat().st_size for name, one in subjects.items()
     }
@@ -201,7 +198,7 @@ def scores(language: str, models: Path, optimum_cli: Path, output: Path) -> None
                 target = output / f"{name}-{scheme}"
                 made[scheme] = open_artifact(target) if target.is_dir() else quantize(plain, target, scheme=scheme)
             found = {who: round(judge.score(one, 1.0), 2) for who, one in made.items()}
-            times = {m.subject: m.value for m in latencies(made, ((1, 128),)) if m.metric == "latency_p50"}
+            times = {who: of[1, 128] for who, of in medians(latencies(made, ((1, 128),))).items()}
             size = {who: one.model_path.stat().st_size for who, one in made.items()}
             rows.append({"task": task, "scores": found, "bytes": size, "milliseconds_1x128": times})
             click.echo(f"{task}: {found}")

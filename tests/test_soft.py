@@ -125,7 +125,7 @@ def test_a_student_learns_from_unlabelled_text_alone(tmp_path, family, kind):
     """With the true labels switched off, the student can only have learnt from the teacher."""
     made, files = bundle(family, "none", layers=1), task_files(tmp_path, kind, 60)
     lines = corpus(tmp_path, lines=tuple(f"{one} {two}" for one in SLOVAK for two in SLOVAK))
-    training = replace(QUICK, epochs=8)
+    training = replace(QUICK, epochs=8 if family != "modernbert" else 16)  # no bias, and a gate: it learns slower
     teacher = finetune(made, task=files, training=training)
     save(teacher, tmp_path / "teacher")
     before = copy_of(made.model)
@@ -140,7 +140,7 @@ def test_a_student_learns_from_unlabelled_text_alone(tmp_path, family, kind):
         training=training,
     )
     step = done.history[-1]
-    assert step.details["best"] > 80
+    assert step.details["best"] > 90
     assert step.details["examples"] > 60
     assert step.options["teacher"] == "teacher"
     assert step.options["soft"]["share"] == 1.0

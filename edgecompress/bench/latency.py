@@ -69,6 +69,15 @@ def latencies(
     return measured
 
 
+def medians(found: Sequence[Measurement]) -> dict[str, dict[Shape, float]]:
+    """Return the median milliseconds by subject and (batch, length), in the order in which they were measured."""
+    times: dict[str, dict[Shape, float]] = {}
+    for one in found:
+        if one.metric == "latency_p50":
+            times.setdefault(one.subject, {})[one.settings["batch"], one.settings["length"]] = one.value
+    return times
+
+
 def _interleaved(runs: Mapping[str, tuple[Any, dict[str, Any]]], budget: Budget) -> dict[str, list[float]]:
     """Return the milliseconds of every timed call, by subject."""
     for session, feed in runs.values():

@@ -27,7 +27,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUTPUT = click.option("-o", "--output", required=True, type=_FOLDER, help="Folder to write.")
 _TEXT = click.option("--text", "text_file", type=_FILE, help="Lines of text like those that will be served.")
-_LABELLED = click.option("--validation", multiple=True, type=_FILE, help="Labelled examples (JSONL, CoNLL).")
+_LABELLED = click.option("--validation", multiple=True, type=_FILE, help="Labelled examples (.jsonl).")
 _JSON = click.option(
     "--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there."
 )
@@ -96,7 +96,7 @@ def _refuse_unused(ladder: bool) -> None:  # noqa: FBT001 - a flag of the comman
 def _climb(plain: Artifact, output: Path, options: dict[str, Any], texts: Sequence[str]) -> None:
     from edgecompress.export.ladder import Judge, climb
     from edgecompress.files import write_json
-    from edgecompress.report.ladder import ladder_table, refusals
+    from edgecompress.report.graph import ladder_table, refusals
 
     console = Console()
     judged = Judge(_examples(options["validation"], plain.task), tuple(texts))
@@ -134,7 +134,7 @@ def tune(
     require("onnx", "onnx_ir", extra="compress")
     from edgecompress.artifact import open_artifact
     from edgecompress.export.tune import tune as write
-    from edgecompress.report.ladder import tuning_table
+    from edgecompress.report.graph import tuning_table
 
     console, texts = Console(), some_lines(text_file, _MOST_TEXTS)
     shapes = [(1, length) for length in lengths]
@@ -165,7 +165,7 @@ def verify(first: Path, second: Path, text_file: Path | None, validation: Sequen
     """
     from edgecompress.export.verify import judge, open_side
     from edgecompress.export.verify import verify as measure
-    from edgecompress.report.ladder import verify_table
+    from edgecompress.report.graph import verify_table
 
     if not all(folder.is_dir() for folder in (first, second)):
         raise InputError(f"{first if second.is_dir() else second} is not a folder: give a model folder or an artifact")
@@ -213,7 +213,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
 
     from edgecompress.artifact import open_artifact
     from edgecompress.export.ledger import ledger
-    from edgecompress.report.ladder import ledger_tables
+    from edgecompress.report.graph import ledger_tables
 
     if not path.exists():
         raise InputError(f"{path} does not exist: give an artifact's folder, or an ONNX file")

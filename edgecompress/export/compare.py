@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecompress.artifact import Artifact
 from edgecompress.errors import CheckError
+from edgecompress.runtime.encoding import open_tokenizer
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -28,6 +30,12 @@ class Vocabulary:
     pad: int
     other: int
     longest: int
+
+
+def vocabulary_of(artifact: Artifact) -> Vocabulary:
+    """Return what it takes to make ids for an artifact."""
+    size = int(open_tokenizer(artifact.tokenizer_path).get_vocab_size())
+    return Vocabulary(size, artifact.pad_id, (artifact.pad_id + 1) % size, artifact.max_length)
 
 
 @dataclass(frozen=True)

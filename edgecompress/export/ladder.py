@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
-from edgecompress.bench.latency import latencies
+from edgecompress.bench.latency import latencies, medians
 from edgecompress.bench.quality import predict
 from edgecompress.errors import ArtifactError, EdgecompressError, InputError
-from edgecompress.export.quantize import agreement, quantize
+from edgecompress.export.quantize import quantize
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.files import new_folder, refuse_existing
 from edgecompress.progress import report
@@ -131,7 +131,7 @@ def _rung(artifact: Artifact, folder: Path, scheme: str, judge: Judge) -> tuple[
     except EdgecompressError as error:
         return Rung(scheme, refused=str(error)), None
     found = small.history[-1].details
-    same = agreement(artifact, small, texts) or 0.0
+    same = found["agreement"]
     size = small.model_bytes
     return Rung(scheme, size, found["difference"], found["error"], same, judge.score(small, same)), small
 
@@ -140,8 +140,8 @@ def _timed(rungs: Sequence[Rung], made: dict[str, Artifact]) -> list[Rung]:
     """Add median times, all rungs in turns."""
     shapes = [shape for shape in SHAPES if shape[1] <= made[PLAIN].max_length] or [(1, made[PLAIN].max_length)]
     found = latencies(made, shapes, seconds=_SECONDS)
-    medians = {name: tuple(m.value for m in found if m.subject == name and m.metric == "latency_p50") for name in made}
-    return [dataclasses.replace(rung, latency=medians.get(rung.scheme, ())) for rung in rungs]
+    times = medians(found)
+    return [dataclasses.replace(rung, latency=tuple(times.get(rung.scheme, {}).values())) for rung in rungs]
 
 
 def _best(rungs: Sequence[Rung], max_drop: float, prefer: str) -> str:

@@ -13,15 +13,14 @@ from tempfile import TemporaryDirectory
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.errors import CheckError, InputError
-from edgecompress.export.compare import Vocabulary, batches, compare
+from edgecompress.export.compare import batches, compare, vocabulary_of
+from edgecompress.export.schemes import UNQUANTIZED
 from edgecompress.files import new_folder
 from edgecompress.records import Step
-from edgecompress.runtime.encoding import open_tokenizer
 from edgecompress.runtime.session import open_run
 
 OPERATORS = "required_operators.config"
 _CONVERTER = "onnxruntime.tools.convert_onnx_models_to_ort"
-_PLAIN = ("fp32", "optimized")
 TOLERANCE = (
     0.02  # of the largest logit: ORT format fixes the fusions, and a quantized model rounds otherwise after them
 )
@@ -55,9 +54,7 @@ def copy_beside(artifact: Artifact, folder: Path) -> None:
 
 
 def _check(old: Artifact, new: Artifact) -> None:
-    size = int(open_tokenizer(old.tokenizer_path).get_vocab_size())
-    words = Vocabulary(size, old.pad_id, (old.pad_id + 1) % size, old.max_length)
-    found = compare(open_run(old.model_path), open_run(new.model_path), batches(words))
+    found = compare(open_run(old.model_path), open_run(new.model_path), batches(vocabulary_of(old)))
     if found.largest > TOLERANCE:
         raise CheckError(
             f"the converted {old.folder.name} differs by {found.largest:.2g} of the largest logit, {TOLERANCE:g} is "
@@ -70,7 +67,7 @@ def _optimum(artifact: Artifact, folder: Path) -> str:
 
 
 def _transformers_js(artifact: Artifact, folder: Path) -> str:
-    return _moved(artifact, folder, f"onnx/model{'' if artifact.scheme in _PLAIN else '_quantized'}.onnx")
+    return _moved(artifact, folder, f"onnx/model{'' if artifact.scheme in UNQUANTIZED else '_quantized'}.onnx")
 
 
 def _moved(artifact: Artifact, folder: Path, model_file: str) -> str:

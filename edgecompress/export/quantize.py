@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.errors import ArtifactError, CheckError, InputError
-from edgecompress.export.compare import Comparison, Run, batches, compare
+from edgecompress.export.compare import Comparison, batches, compare, vocabulary_of
 from edgecompress.export.layouts import copy_beside
 from edgecompress.export.schemes import SCHEMES, Scheme
-from edgecompress.export.transform import transform, vocabulary_of
+from edgecompress.export.transform import transform
 from edgecompress.files import need_space, new_folder
 from edgecompress.records import Step
 from edgecompress.runtime.encoding import encode, open_tokenizer
@@ -96,7 +96,7 @@ def make(artifact: Artifact, target: Path, request: Request) -> Artifact:
 
 def check(old: Artifact, new: Artifact, texts: Sequence[Sequence[int]]) -> Comparison:
     """Compare logits at several shapes and on ``texts`` (ids). Raises CheckError where they are destroyed."""
-    found = compare(_run(old), _run(new), batches(vocabulary_of(old), texts))
+    found = compare(open_run(old.model_path), open_run(new.model_path), batches(vocabulary_of(old), texts))
     name = new.scheme
     if not found.error <= MAX_ERROR:
         raise CheckError(
@@ -104,10 +104,6 @@ def check(old: Artifact, new: Artifact, texts: Sequence[Sequence[int]]) -> Compa
             f"{MAX_ERROR:.0%} is allowed: nothing was written, choose another --scheme"
         )
     return found
-
-
-def _run(artifact: Artifact) -> Run:
-    return open_run(artifact.model_path)
 
 
 def _encoded(artifact: Artifact, texts: Sequence[str]) -> list[list[int]]:

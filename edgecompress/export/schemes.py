@@ -10,6 +10,9 @@ from typing import Any
 FASTER = ("nan-guards", "shapes", "keys", "scales", "first-token", "sums")
 
 
+UNQUANTIZED = ("fp32", "optimized")  # what an artifact with float weights says its scheme is
+
+
 @dataclass(frozen=True)
 class Scheme:
     """How numbers are stored and multiplied.

@@ -8,15 +8,14 @@ from tempfile import TemporaryDirectory
 
 from edgecompress.artifact import Artifact
 from edgecompress.errors import CheckError
-from edgecompress.export.compare import Batch, Vocabulary, batches, compare, padded
+from edgecompress.export.compare import Batch, batches, compare, padded, vocabulary_of
 from edgecompress.export.graph import read, write
 from edgecompress.export.packed import pack_weights
 from edgecompress.export.rewrite import rewrite
 from edgecompress.export.schemes import Scheme
 from edgecompress.export.tables import quantize_tables
 from edgecompress.export.weights import WEIGHTS
-from edgecompress.runtime.encoding import open_tokenizer
-from edgecompress.runtime.session import open_run
+from edgecompress.runtime.session import open_run, runtime_errors
 
 CALIBRATION_TEXTS = 64
 _FLOAT_BITS = 32
@@ -48,12 +47,6 @@ def transform(artifact: Artifact, target: Path, scheme: Scheme, texts: Sequence[
         write(model, target)
 
 
-def vocabulary_of(artifact: Artifact) -> Vocabulary:
-    """Return what it takes to make ids for the artifact."""
-    size = int(open_tokenizer(artifact.tokenizer_path).get_vocab_size())
-    return Vocabulary(size, artifact.pad_id, (artifact.pad_id + 1) % size, artifact.max_length)
-
-
 def _prove(artifact: Artifact, path: Path, scheme: Scheme) -> None:
     allowed = _APPROXIMATE if "fast-gelu" in scheme.rewrites else _EXACT
     found = compare(open_run(artifact.model_path), open_run(path), batches(vocabulary_of(artifact)))
@@ -65,9 +58,13 @@ def _prove(artifact: Artifact, path: Path, scheme: Scheme) -> None:
 
 
 def _quantize(artifact: Artifact, path: Path, scheme: Scheme, texts: Sequence[Sequence[int]]) -> None:
+    from google.protobuf.message import EncodeError
+
+    # what onnxruntime's quantizers raise, protobuf above 2 GB, and the sessions that calibration opens
+    failures = (ValueError, RuntimeError, AttributeError, KeyError, EncodeError, *runtime_errors())
     try:
         WEIGHTS[scheme.weights](path, scheme.options, calibration(artifact, texts))
-    except (ValueError, RuntimeError, AttributeError, KeyError) as error:  # what onnxruntime's quantizers raise
+    except failures as error:
         why = " ".join(str(error).split())[:200]
         raise CheckError(
             f"onnxruntime's quantizer cannot do {artifact.folder.name} ({why}): nothing was written, choose another "

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 
 from edgecompress.artifact import Artifact, open_artifact
 from edgecompress.bench.host import host
-from edgecompress.bench.latency import latencies
+from edgecompress.bench.latency import latencies, medians
 from edgecompress.errors import CheckError, InputError
 from edgecompress.export.quantize import Request, make
 from edgecompress.export.schemes import FASTER, SCHEMES
 from edgecompress.files import refuse_existing
 from edgecompress.progress import report
-from edgecompress.records import Measurement, Step
+from edgecompress.records import Step
 
 _SECONDS = 1.0  # for each variant and shape
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -72,7 +72,7 @@ def tune(
         report("variants", len(VARIANTS), len(VARIANTS))
         if not made:
             raise CheckError(next(iter(refused.values())))
-        times = _medians(latencies(made, fitting, threads=threads, seconds=_SECONDS))
+        times = medians(latencies(made, fitting, threads=threads, seconds=_SECONDS))
     chosen = min(times, key=lambda name: math.prod(times[name].values()))
     row = dataclasses.replace(SCHEMES[scheme], rewrites=VARIANTS[chosen])
     found = {name: {f"{b}×{n}": ms for (b, n), ms in of.items()} for name, of in times.items()}
@@ -80,11 +80,3 @@ def tune(
                 details={"milliseconds": found, "refused": refused, "cpu": host().cpu})  # fmt: skip
     make(artifact, target, Request(scheme, row, tuple(texts), last=step))
     return Tuned(times, chosen, open_artifact(target))
-
-
-def _medians(found: Sequence[Measurement]) -> dict[str, dict[tuple[int, int], float]]:
-    times: dict[str, dict[tuple[int, int], float]] = {}
-    for one in found:
-        if one.metric == "latency_p50":
-            times.setdefault(one.subject, {})[one.settings["batch"], one.settings["length"]] = one.value
-    return times

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from edgecompress.artifact import MANIFEST, Artifact, open_artifact
 from edgecompress.errors import CheckError, InputError
-from edgecompress.export.compare import Comparison, Run, Vocabulary, batches, compare
+from edgecompress.export.compare import Comparison, Run, Vocabulary, batches, compare, vocabulary_of
+from edgecompress.export.schemes import UNQUANTIZED
 from edgecompress.runtime.encoding import encode, open_tokenizer
 from edgecompress.runtime.session import open_run
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TOLERANCE = 1e-3  # of the largest logit, between two float32 models
-PLAIN = ("torch", "fp32", "optimized")
+PLAIN = ("torch", *UNQUANTIZED)
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,15 @@ def open_side(path: Path) -> Side:
     if (path / MANIFEST).exists() or not (path / "config.json").exists():
         artifact = open_artifact(path)
         tokenizer = open_tokenizer(artifact.tokenizer_path)
-        size = int(tokenizer.get_vocab_size())
-        words = Vocabulary(size, artifact.pad_id, (artifact.pad_id + 1) % size, artifact.max_length)
+        words = vocabulary_of(artifact)
         return Side(path, artifact.scheme, open_run(artifact.model_path), tokenizer, words, artifact.labels, artifact)
     return _torch_side(path)
 
 
 def _torch_side(path: Path) -> Side:
     from edgecompress.encoder import sources
-    from edgecompress.export.parity import torch_run, vocabulary_of
+    from edgecompress.export.parity import torch_run
+    from edgecompress.export.parity import vocabulary_of as of_bundle
 
     bundle = sources.load(str(path))
     config = bundle.model.config
@@ -95,7 +96,7 @@ def _torch_side(path: Path) -> Side:
         raise InputError(f"{path} is a {type(bundle.model).__name__}: give a fine-tuned model, which has labels")
     labels = tuple(config.id2label[i] for i in range(config.num_labels))
     tokenizer = bundle.tokenizer.backend_tokenizer
-    return Side(path, "torch", torch_run(bundle), tokenizer, vocabulary_of(bundle), labels)
+    return Side(path, "torch", torch_run(bundle), tokenizer, of_bundle(bundle), labels)
 
 
 def _few(labels: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSessio
     options.log_severity_level = _ERRORS_ONLY
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _load_errors() as error:
+    except runtime_errors() as error:
         why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
         raise ArtifactError(
             f"{path} cannot be opened by onnxruntime ({why}): restore the file, or export again"
@@ -60,7 +60,7 @@ def open_run(path: Path, *, threads: int = 0) -> Callable[[NDArray[np.int64], ND
         given = {"input_ids": ids, "attention_mask": mask}
         try:
             logits: NDArray[np.float32] = session.run(["logits"], {name: given[name] for name in wanted})[0]
-        except _load_errors() as error:
+        except runtime_errors() as error:
             why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
             raise CheckError(f"{path.name} cannot run {ids.shape[0]}×{ids.shape[1]} ids ({why})") from error
         return logits
@@ -68,7 +68,7 @@ def open_run(path: Path, *, threads: int = 0) -> Callable[[NDArray[np.int64], ND
     return run
 
 
-def _load_errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
     """Return what onnxruntime raises for a file that it cannot use; its classes have no base of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
