@@ -31,6 +31,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "inspect": ("graph", "Show where an artifact's bytes are, and how it computes."),
     "predict": ("artifact", "Label texts with an artifact (onnxruntime alone)."),
     "bench": ("bench", "Measure accuracy, size and latency of students beside their teacher."),
+    "report": ("report", "Show what bench measured: an HTML page, Markdown or CSV."),
+    "compare": ("report", "Compare two results of one machine; exit 1 on a regression."),
+    "card": ("publish", "Write the model card of an artifact, with its measured scores."),
+    "push": ("publish", "Upload an artifact with its card to a hub repository."),
 }
 
 

@@ -29,7 +29,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine and the library versions behind a figure."""
+    """The machine and the library versions behind a figure.
+
+    ``governor`` is how the system sets the CPU's clock ("performance", "powersave"; empty where it does not tell),
+    ``load`` how many processes wanted to run in the last minute before the measuring began.
+    """
 
     cpu: str
     cores: int
@@ -38,13 +42,16 @@ class Host:
     system: str
     python: str
     versions: Mapping[str, str]
+    governor: str = ""
+    load: float = 0.0
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One figure: ``metric`` of ``subject`` on ``task`` (empty when no task is involved), with its unit.
 
-    ``settings`` holds what the figure depends on (batch, length, threads, split, examples).
+    ``settings`` holds what the figure depends on (batch, length, threads, examples); ``interval`` the bounds that hold
+    the figure with 95 % confidence, where they were found out.
     """
 
     subject: str
@@ -53,6 +60,7 @@ class Measurement:
     value: float
     unit: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
 
 
 def to_json(record: Step | Host | Measurement) -> Json:

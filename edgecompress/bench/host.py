@@ -11,6 +11,7 @@ from edgecompress.records import Host
 from edgecompress.runtime.session import usable_cores
 
 CPUINFO = Path("/proc/cpuinfo")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 LIBRARIES = ("edgecompress", "onnxruntime", "tokenizers", "numpy", "torch", "transformers")
 # The instruction sets that decide which kernels onnxruntime takes.
 FLAGS = (
@@ -34,6 +35,8 @@ def host(cpuinfo: Path = CPUINFO) -> Host:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         versions={name: found for name in LIBRARIES if (found := _version(name)) is not None},
+        governor=GOVERNOR.read_text(encoding="utf-8").strip() if GOVERNOR.is_file() else "",
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
     )
 
 
