@@ -32,7 +32,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("artifact", "Label texts with an artifact (onnxruntime alone)."),
     "bench": ("bench", "Measure accuracy, size and latency of students beside their teacher."),
     "report": ("report", "Show what bench measured: an HTML page, Markdown or CSV."),
-    "compare": ("report", "Compare two results of one machine; exit 1 on a regression."),
+    "compare": ("compare", "Compare two results of one machine; exit 1 on a regression."),
     "card": ("publish", "Write the model card of an artifact, with its measured scores."),
     "push": ("publish", "Upload an artifact with its card to a hub repository."),
 }
