@@ -18,9 +18,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from edgecompress.deliver import read_results
-from edgecompress.records import Host
-from edgecompress.report.terminal import bench_table
+from edgecompress.bench import results
+from edgecompress.report.terminal import bench_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,15 +46,11 @@ def main() -> None:
 
 
 def _demo() -> str:
-    path = RESULTS / "demo.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
-    host, note = Host(**found["host"]), found.get("note", "")
     console = Console(file=io.StringIO(), record=True, width=80)
-    for table in bench_table(read_results(path), host):
+    for table in bench_tables(results.read(RESULTS / "demo.json")):
         console.print(table)
     lines = [line.rstrip() for line in console.export_text().splitlines()]
-    shown = "```text\n" + "\n".join(lines).strip("\n") + "\n```"
-    return f"{shown}\n\nThis table: {note}." if note else shown
+    return "```text\n" + "\n".join(lines).strip("\n") + "\n```"
 
 
 def _structure() -> str:

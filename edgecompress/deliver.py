@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgecompress.artifact import Artifact, open_artifact
+from edgecompress.bench.cells import REAL, Length, Plan
+from edgecompress.bench.harness import measure
+from edgecompress.bench.results import Results, Role
+from edgecompress.bench.subjects import Entry, Target
 from edgecompress.errors import ArtifactError, InputError
-from edgecompress.files import write_json
 from edgecompress.keys import code_digest, digest
 from edgecompress.pipeline import Result
 from edgecompress.progress import report
 from edgecompress.recipe import Recipe
-from edgecompress.records import Host, Measurement
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example, read_examples
 
@@ -31,7 +29,7 @@ def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path) -> Artif
     Subjects are named "GROUP fp32" or "GROUP SCHEME"; the bench teacher comes first and is exported in fp32 only.
     """
     groups = [recipe.bench_teacher] if recipe.bench_teacher else []
-    groups += [name for name in (*recipe.exports, *recipe.students) if name not in groups]
+    groups += [name for name in (*recipe.exports, *recipe.students, *recipe.baselines) if name not in groups]
     groups = list(dict.fromkeys(groups))
     todo = [(g, task, result) for g in groups for task, result in _results(recipe, g, results).items()]
     made: Artifacts = {}
@@ -87,41 +85,28 @@ def _existing(folder: Path, key: str) -> Artifact | None:
     return artifact if artifact.history and artifact.history[-1].key == key else None
 
 
-def bench(subjects: Artifacts, tests: Mapping[str, Sequence[Example]], *, threads: int = 1) -> list[Measurement]:
-    """Measure every subject: score on each task's examples, size, and latency of its first task's graph.
-
-    Latency is onnxruntime's on ``threads`` threads, subjects interleaved. Raises InputError when no subject has a task
-    of ``tests``.
+def bench(recipe: Recipe, subjects: Artifacts, tests: Mapping[str, Sequence[Example]]) -> Results:
+    """Measure every subject on the tests: score, size, memory, and latency on one thread at 32 and 128 tokens and,
+    where its first task has a test split, on real texts. Raises InputError when there is nothing to measure.
     """
-    from edgecompress.bench.latency import latencies
-    from edgecompress.bench.quality import measure
-    from edgecompress.bench.size import sizes
+    if not subjects:
+        raise InputError(f"recipe {recipe.name} names nothing to measure: list finetune stages in [bench]")
+    rows = tuple(Entry(name, _role(recipe, name), _targets(of)) for name, of in subjects.items())
+    real: tuple[Length, ...] = (REAL,) if all(next(iter(row.targets)) in tests for row in rows) else ()
+    return measure(rows, tests, Plan(batches=(1,), lengths=(32, 128, *real)), name=recipe.name)
 
-    measured = []
-    for task, examples in tests.items():
-        having = {name: by_task[task] for name, by_task in subjects.items() if task in by_task}
-        found = [*sizes(having), *measure(having, examples)]
-        measured += [replace(m, task=task, settings={**m.settings, "kind": m.task}) for m in found]
-    if not measured:
-        raise InputError(f"no subject is made for {', '.join(tests) or 'any task'}: give --task and its test file")
-    first = {name: next(iter(by_task.values())) for name, by_task in subjects.items()}
-    return [*measured, *latencies(first, threads=threads)]
+
+def _targets(by_task: Mapping[str, Artifact]) -> dict[str, Target]:
+    return {task: Target(one.folder, "artifact", one.task.name) for task, one in by_task.items()}
+
+
+def _role(recipe: Recipe, subject: str) -> Role:
+    group = subject.rpartition(" ")[0]
+    if group == recipe.bench_teacher:
+        return "teacher"
+    return "baseline" if group in recipe.baselines else "student"
 
 
 def tests_of(recipe: Recipe) -> dict[str, Sequence[Example]]:
     """Return the test examples of every task of the recipe that has a test split."""
     return {name: read_examples(t.test, TASKS[t.kind]) for name, t in recipe.tasks.items() if t.test}
-
-
-def write_results(path: Path, measurements: Sequence[Measurement], host: Host, **more: Any) -> None:
-    """Write measurements and the machine they were made on as JSON."""
-    rows = [dataclasses.asdict(m) for m in measurements]
-    write_json(path, {"format": 1, **more, "host": dataclasses.asdict(host), "measurements": rows})
-
-
-def read_results(path: Path) -> list[Measurement]:
-    """Read measurements back. Raises InputError for a file that is not such JSON."""
-    try:
-        return [Measurement(**row) for row in json.loads(path.read_text(encoding="utf-8"))["measurements"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no measurements ({error}): give a file that `bench --json` wrote") from error

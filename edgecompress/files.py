@@ -98,6 +98,21 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
             draft.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise OutputError when a file cannot be written at ``path``: asked before long work."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: give a file's name")
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.touch()
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file, read in blocks."""
     with path.open("rb") as handle:

@@ -65,7 +65,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe. ``exports`` and ``students`` name groups of finetune stages."""
+    """A checked recipe. ``exports``, ``students`` and ``baselines`` (students made without distillation, to
+    compare) name groups of finetune stages.
+    """
 
     name: str
     teacher: str
@@ -76,6 +78,7 @@ class Recipe:
     schemes: tuple[str, ...] = ()
     bench_teacher: str = ""
     students: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
     def group(self, name: str) -> dict[str, Node]:
         """Return the finetune nodes of a group by the recipe's task name."""
@@ -138,6 +141,7 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
         schemes=tuple(export.get("schemes", ())),
         bench_teacher=bench.get("teacher", ""),
         students=tuple(bench.get("students", ())),
+        baselines=tuple(bench.get("baselines", ())),
     )
 
 
@@ -261,7 +265,7 @@ def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Map
     context = draft.context
     groups = list(dict.fromkeys(node.group for node in draft.nodes if node.stage == "finetune"))
     ends = []
-    for part, keys in (("export", ("stages", "schemes")), ("bench", ("teacher", "students"))):
+    for part, keys in (("export", ("stages", "schemes")), ("bench", ("teacher", "students", "baselines"))):
         table = raw.get(part, {})
         if not isinstance(table, Mapping):
             context.problem(f"{part!r} must be a table: write [{part}]")
@@ -271,7 +275,9 @@ def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Map
         ends.append(table)
     export, bench = ends
     teacher = [bench["teacher"]] if bench.get("teacher") else []
-    named = [*_list(export, "export.stages", context), *_list(bench, "bench.students", context), *teacher]
+    named = [*_list(export, "export.stages", context), *teacher]
+    for key in ("students", "baselines"):
+        named += _list(bench, f"bench.{key}", context)
     for name in named:
         if name not in groups:
             context.problem(f"export/bench: no finetune stage {name!r}{near(str(name), groups)}")

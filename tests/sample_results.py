@@ -13,7 +13,7 @@ SUBJECTS = {
     "cut-only fp32": ("baseline", "fp32", 5.7e6, 23.7e6, 15.0, 3.1),
 }
 SHAPES = ((1, 32), (1, 128), (8, 128))
-PARTS = {"embeddings": 0.55, "attention": 0.15, "ffn": 0.25, "head": 0.01, "other": 0.04}
+PARTS = {"embeddings": 0.55, "attention": 0.15, "FFN": 0.25, "head": 0.01, "other": 0.04}
 
 
 def sample_results(*, slower=1.0, points=0.0, host=HOST, failures=(), name="sample"):

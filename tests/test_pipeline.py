@@ -166,19 +166,11 @@ def test_artifacts_are_delivered_measured_and_reused(home):
     artifact.model_path.write_bytes(b"damaged")
     again = deliver.artifacts(whole, results, home / "out")["student fp32"]["topic"]
     assert again.model_path.stat().st_size > 1000
-    assert list(deliver.tests_of(whole)) == ["topic"]
-    with pytest.raises(InputError, match="no subject is made for ner"):
-        deliver.bench(made, {"ner": ()})
-
-
-def test_measurements_are_written_and_read_back(tmp_path):
-    from edgecompress.records import Host, Measurement
-
-    figures = [Measurement("a", "ner", "span_f1", 1.5, "%", {"threads": 1})]
-    machine = Host("cpu", 2, ("avx2",), 1.0, "Linux", "3.11", {"torch": "2"})
-    deliver.write_results(tmp_path / "r.json", figures, machine, recipe="x")
-    assert deliver.read_results(tmp_path / "r.json") == figures
-    assert json.loads((tmp_path / "r.json").read_text())["recipe"] == "x"
-    (tmp_path / "r.json").write_text("{}")
-    with pytest.raises(InputError, match="holds no measurements"):
-        deliver.read_results(tmp_path / "r.json")
+    found = deliver.bench(whole, made, deliver.tests_of(whole))
+    assert [(s.name, s.role, list(s.models)) for s in found.subjects] == [("student fp32", "student", ["topic"])]
+    lengths = [m.settings["length"] for m in found.measurements if m.metric == "throughput"]
+    assert lengths == [length for length in (32, 128, "real") if length == "real" or length <= artifact.max_length]
+    assert [m.task for m in found.measurements if m.metric == "macro_f1"] == ["topic"]
+    assert not found.failures
+    with pytest.raises(InputError, match="names nothing to measure"):
+        deliver.bench(whole, {}, {})

@@ -1,78 +1,84 @@
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
+from sample_results import HOST, a_failure, sample_results
 
-from edgecompress.records import Host, Measurement
-from edgecompress.report.terminal import bench_table
-
-HOST = Host("AMD EPYC 9B45", 2, ("avx2", "avx512_vnni"), 8.0, "Linux 6", "3.11.7", {"onnxruntime": "1.32.0"})
-SUBJECTS = ("xlm-r-base teacher", "student fp32", "student dynamic-int8")
-SHAPES = ((1, 32), (1, 128), (8, 128))
-HEADLINES = {"topic": "macro_f1", "sentiment": "macro_f1", "ner": "span_f1", "pos": "accuracy"}
+from edgecompress.bench.results import Failure
+from edgecompress.report.terminal import bench_tables
 
 
-def measurements():
-    for rank, subject in enumerate(SUBJECTS, 1):
-        for task, metric in HEADLINES.items():
-            yield Measurement(subject, task, "parameters", 278e6 / rank, "parameters")
-            yield Measurement(subject, task, "model_bytes", 1112e6 / rank, "bytes")
-            yield Measurement(subject, task, metric, 90 - rank, "%")
-        for batch, length in SHAPES:
-            settings = {"batch": batch, "length": length, "threads": 1}
-            for metric in ("latency_p50", "latency_p90"):
-                yield Measurement(subject, "", metric, 120.0 * batch / rank, "ms", settings)
-
-
-def render(tables, width):
+def render(tables, width=80):
     console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
     for table in tables:
         console.print(table)
     return console.file.getvalue()
 
 
-def rows(text, subject):
-    return [line.replace("│", " ").split() for line in text.splitlines() if subject in line]
+def only(results, *metrics, **settings):
+    kept = [m for m in results.measurements if m.metric in metrics and settings.items() <= m.settings.items()]
+    return dataclasses.replace(results, measurements=tuple(kept))
+
+
+def cells(text, subject):
+    return [line.split() for line in text.splitlines() if subject in line]
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_the_tables_fit_and_no_cell_is_broken(width):
-    text = render(bench_table(list(measurements()), HOST), width)
+def test_the_tables_fit_and_no_row_is_broken(width):
+    text = render(bench_tables(sample_results()), width)
     assert max(map(len, text.splitlines())) <= width
-    assert "…" not in text
-    assert rows(text, "student fp32") == [
-        ["student", "fp32", "139.0", "556.0", "88.0", "88.0", "88.0", "88.0"],
-        ["student", "fp32", "60.00", "(×2.0)", "60.00", "(×2.0)", "480.00", "(×2.0)"],
+    for subject in ("int8-tables4", "cut-only"):  # in quality, speed, parts of real texts, and memory
+        assert text.count(f" {subject} ") == 4
+    assert "AMD EPYC 9B45, 2 cores, avx2 avx512_vnni; onnxruntime 1.32.0" in " ".join(text.split())
+
+
+def test_scores_stand_with_their_intervals_beside_parameters_and_file():
+    lines = render(bench_tables(sample_results())[:1]).splitlines()
+    at = next(index for index, line in enumerate(lines) if "int8-tables4" in line)
+    assert lines[at].split() == ["student", "int8-tables4", "5.7", "4.7", "86.6", "80.6", "74.6", "68.6"]
+    assert lines[at + 1].split() == ["85–89", "79–83", "73–77", "67–71"]
+
+
+def test_the_speedup_is_the_measured_one_and_the_teacher_has_none():
+    text = render(bench_tables(only(sample_results(), "latency_p50", "speedup", part="model", length=32)))
+    assert cells(text, "teacher fp32") == [["teacher", "fp32", "25.00"]]
+    assert cells(text, "student fp32") == [["student", "fp32", "3.10", "(×8.1)"]]
+
+
+def test_the_headline_of_a_preset_is_what_is_shown():
+    found = sample_results()
+    found = dataclasses.replace(found, settings={**found.settings, "headline": "throughput"})
+    titles = [str(table.title) for table in bench_tables(found)]
+    assert "Throughput in texts/s, 1 thread (batch×tokens)" in titles
+
+
+def test_what_failed_is_marked_and_told():
+    lost = Failure("student fp32", "ner", "score", "crashed (SIGSEGV)")
+    found = sample_results(failures=[a_failure(), lost])
+    rows = [
+        m
+        for m in found.measurements
+        if not (m.subject == "student fp32" and m.metric == "span_f1")
+        and not (m.subject == "student int8-tables4" and m.settings.get("batch") == 8)
     ]
-    assert [len(row) for row in rows(text, "teacher")] == [8, 5]
+    text = render(bench_tables(dataclasses.replace(found, measurements=tuple(rows))), 100)
+    assert "failed" in cells(text, "student fp32")[0]
+    assert [row.count("failed") for row in cells(text, "student int8-tables4")[:2]] == [0, 1]
+    told = " ".join(text.split())
+    assert "FAILED student int8-tables4 (topic, 8×128): hung: no answer within 120 s" in told
+    assert "FAILED student fp32 (ner, score): crashed (SIGSEGV)" in told
 
 
-def test_the_teacher_comes_first_and_the_host_last():
-    text = render(bench_table(list(measurements()), HOST), 100)
-    places = [text.index(subject) for subject in SUBJECTS]
-    assert places == sorted(places)
-    assert text.rstrip().endswith("AMD EPYC 9B45, 2 cores, avx2 avx512_vnni; onnxruntime 1.32.0")
+@pytest.mark.parametrize(("noise", "says"), [(2.5, "a quiet machine"), (7.5, "more than 5 %: close other programs")])
+def test_noise_is_told(noise, says):
+    found = sample_results()
+    rows = [dataclasses.replace(m, value=noise) if m.metric == "noise" else m for m in found.measurements]
+    text = render(bench_tables(dataclasses.replace(found, measurements=tuple(rows))))
+    assert f"±{noise} % at worst" in text
+    assert says in " ".join(text.split())
 
 
-def test_what_was_not_measured_is_a_dash():
-    some = [
-        m for m in measurements() if m.subject == SUBJECTS[0] or (m.task != "ner" and m.settings.get("length") != 32)
-    ]
-    text = render(bench_table(some, HOST), 100)
-    assert rows(text, "student fp32")[0][6] == "–"
-    assert rows(text, "student fp32")[1][2] == "–"
-
-
-def test_each_number_of_threads_has_its_table():
-    speed = [
-        Measurement("teacher", "", "latency_p50", 10.0, "ms", {"batch": 1, "length": 32, "threads": threads})
-        for threads in (4, 1)
-    ]
-    assert [table.title for table in bench_table(speed, HOST)] == [
-        "Median latency in ms, 1 thread (batch×tokens)",
-        "Median latency in ms, 4 threads (batch×tokens)",
-    ]
-
-
-def test_nothing_measured_is_no_table():
-    assert bench_table([], HOST) == ()
+def test_nothing_measured_makes_no_table():
+    assert bench_tables(dataclasses.replace(sample_results(), measurements=(), host=HOST)) == ()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -15,9 +14,12 @@ from edgecompress.errors import InputError
 from edgecompress.tasks import TASKS
 
 if TYPE_CHECKING:
-    from edgecompress.artifact import Artifact
+    from edgecompress.bench.cells import Plan
+    from edgecompress.bench.results import Role
+    from edgecompress.tasks.examples import Example
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_PRESETS = ("single-stream", "offline", "edge")
 
 
 def command(name: str) -> click.Command:
@@ -26,64 +28,122 @@ def command(name: str) -> click.Command:
 
 
 @click.command()
-@click.argument("students", nargs=-1, required=True, type=_FOLDER)
-@click.option("--teacher", type=_FOLDER, help="Artifact or model folder that ratios are taken to.")
-@click.option("--task", type=click.Choice(list(TASKS)), help="The task; default: that of the first student.")
-@click.option("--test", "tests", multiple=True, required=True, type=click.Path(path_type=Path), help="Test split.")
-@click.option("--threads", default=1, type=click.IntRange(0), show_default=True)
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
-def bench(
-    students: Sequence[Path],
-    teacher: Path | None,
-    task: str | None,
-    tests: Sequence[Path],
-    threads: int,
-    target: Path | None,
-) -> None:
-    """Measure STUDENTS (artifacts or model folders of one task) beside --teacher, all through onnxruntime.
+@click.argument("subjects", nargs=-1, required=True)
+@click.option("--teacher", help="The subject that speedups and differences are of.")
+@click.option("--baseline", "baselines", multiple=True, help="A student made without distillation (repeatable).")
+@click.option("--test", "tests", multiple=True, metavar="[TASK=]FILE", help="Test split, JSON lines (repeatable).")
+@click.option("--tasks", help="Measure only these of the tasks, comma-separated.")
+@click.option("--batch", default="1,8", show_default=True, help="Texts at a time.")
+@click.option("--length", default="32,128", show_default=True, help="Tokens a text; `real`: texts of the test split.")
+@click.option("--threads", default="1", show_default=True, help="0: all cores that this process may use.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--dtype", type=click.Choice(list(_DTYPES)), default="fp32", show_default=True, help="Of torch models.")
+@click.option("--preset", type=click.Choice(_PRESETS), help="MLPerf's scenarios, or edge: 1 thread, 1×real.")
+@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0), help="Least, a subject and cell.")
+@click.option(
+    "--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns these are spread over."
+)
+@click.option("--iterations", default=50, show_default=True, type=click.IntRange(1), help="Least, a subject and cell.")
+@click.option("--time-limit", default=300.0, show_default=True, type=click.FloatRange(0, min_open=True),
+              help="Seconds after which a subject that does not answer is ended.")  # fmt: skip
+@click.option("-o", "--json", "target", type=click.Path(path_type=Path), help="Write the results there, as JSON.")
+def bench(subjects: Sequence[str], **options: Any) -> None:
+    """Measure SUBJECTS beside --teacher: accuracy, size, latency, memory.
 
-    Score on the test split, file bytes, parameters, and p50/p90 latency at 1×32, 1×128 and 8×128.
+    A subject is [NAME=]PATH: an artifact (onnxruntime), a model folder (torch), or another's ONNX file. "{task}" in a
+    path stands for each task: --test topic=a.jsonl --test ner=b.jsonl student=out/artifacts/student-{task}-int8. Every
+    subject runs in a process of its own, and they take turns, so that speedups hold on a busy machine too. A subject
+    that crashes, hangs or gives NaN is marked, and the rest is measured. Show results with `edgecompress report`.
     """
-    from edgecompress import deliver
-    from edgecompress.bench.host import host
-    from edgecompress.report.terminal import bench_table
-    from edgecompress.tasks.examples import read_examples
+    from edgecompress.bench import harness
+    from edgecompress.bench import results as files
+    from edgecompress.bench.subjects import entries
+    from edgecompress.files import check_writable
+    from edgecompress.report.terminal import bench_tables
 
-    console = Console()
-    with progress(console), TemporaryDirectory(prefix="edgecompress-") as scratch:
-        folders = ([teacher] if teacher else []) + list(students)
-        found = {name: _artifact(path, Path(scratch), task) for name, path in _names(folders).items()}
-        kind = task or next(reversed(found.values())).task.name
-        if wrong := [name for name, artifact in found.items() if artifact.task.name != kind]:
-            raise InputError(
-                f"{wrong[0]} is made for {found[wrong[0]].task.name}, not {kind}: bench one task at a time"
-            )
-        examples = {kind: read_examples(tests, TASKS[kind])}
-        subjects = {name: {kind: artifact} for name, artifact in found.items()}
-        figures = deliver.bench(subjects, examples, threads=threads)
-    machine = host()
-    for table in bench_table(figures, machine):
+    console, target = Console(), options["target"]
+    if missing := _missing(options["device"]):
+        console.print(missing, highlight=False, markup=False)
+        return
+    if target:
+        check_writable(target)
+    specs: list[tuple[str, Role]] = [(options["teacher"], "teacher")] if options["teacher"] else []
+    specs += [(spec, "baseline") for spec in options["baselines"]]
+    specs += [(spec, "student") for spec in subjects]
+    tests, only = _tests(options["tests"], subjects), options["tasks"]
+    kinds = _tasks(only, tests)
+    rows = entries(specs, kinds)
+    examples = _examples(kinds, tests)
+    with progress(console):
+        found = harness.measure(rows, examples, _plan(options))
+    for table in bench_tables(found):
         console.print(table)
     if target:
-        deliver.write_results(target, figures, machine)
+        files.write(target, found)
+        console.print(f"figures in {target}; next: edgecompress report {target} -o report.html", highlight=False)
+    if not any(m.metric.startswith(("latency", "accuracy", "macro_f1", "span_f1")) for m in found.measurements):
+        raise InputError(f"nothing could be measured: {found.failures[0].reason}")
 
 
-def _names(folders: Sequence[Path]) -> dict[str, Path]:
-    """Name subjects by their folder, with as much of its parents as it takes to tell them apart."""
-    short = [folder.resolve().name for folder in folders]
-    return {
-        (name if short.count(name) == 1 else "/".join(folder.resolve().parts[-2:])): folder
-        for name, folder in zip(short, folders, strict=True)
-    }
+def _plan(options: Mapping[str, Any]) -> Plan:
+    from edgecompress.bench.cells import Plan, lengths, numbers, preset
+
+    plan = Plan(
+        batches=numbers(options["batch"], "--batch", 1),
+        lengths=lengths(options["length"]),
+        threads=numbers(options["threads"], "--threads", 0),
+        seconds=options["seconds"],
+        rounds=options["rounds"],
+        iterations=options["iterations"],
+        time_limit=options["time_limit"],
+        device=options["device"],
+        dtype=_DTYPES[options["dtype"]],
+    )
+    return preset(options["preset"], plan)
 
 
-def _artifact(folder: Path, scratch: Path, task: str | None) -> Artifact:
-    """Open an artifact, or export a model folder into ``scratch`` first, so that both sides run in onnxruntime."""
-    from edgecompress.artifact import MANIFEST, open_artifact
+def _tests(given: Sequence[str], subjects: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the test files by task; a file without TASK= is for the task of the first subject that tells its own."""
+    from edgecompress.bench.subjects import task_of
 
-    if (folder / MANIFEST).exists() or not (folder / "config.json").exists():
-        return open_artifact(folder)
-    from edgecompress.encoder import sources
-    from edgecompress.export.onnx import export
+    found: dict[str, list[Path]] = {}
+    for one in given:
+        task, equals, path = one.partition("=")
+        if not equals or Path(one).exists():
+            task, path = next((kind for kind in map(task_of, subjects) if kind), ""), one
+        if task not in TASKS:
+            raise InputError(f"--test {one}: for which task is not known, give TASK=FILE with {', '.join(TASKS)}")
+        found.setdefault(task, []).append(Path(path))
+    return found
 
-    return export(sources.load(str(folder)), scratch / str(len(list(scratch.iterdir()))), task=task or "")
+
+def _tasks(only: str | None, tests: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return the tasks to measure."""
+    if only is None:
+        return {task: task for task in tests}
+    wanted = [task.strip() for task in only.split(",")]
+    if unknown := [task for task in wanted if task not in TASKS]:
+        raise InputError(f"--tasks {unknown[0]!r}: choose from {', '.join(TASKS)}")
+    return {task: task for task in wanted}
+
+
+def _examples(kinds: Mapping[str, str], tests: Mapping[str, Sequence[Path]]) -> dict[str, Sequence[Example]]:
+    from edgecompress.tasks.examples import read_examples
+
+    return {task: read_examples(tests[task], TASKS[kind]) for task, kind in kinds.items() if task in tests}
+
+
+def _missing(device: str) -> str:
+    """Return why nothing can be measured on this device; empty when it can."""
+    import onnxruntime
+
+    if device == "cpu" or "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return ""
+    from importlib.util import find_spec
+
+    if find_spec("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            return ""
+    return "skipped: no CUDA device here that torch or onnxruntime can use; nothing was measured"

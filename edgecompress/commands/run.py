@@ -82,20 +82,20 @@ def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
 
 def _work(console: Console, recipe: Recipe, output: Path) -> None:
     from edgecompress import deliver, pipeline
-    from edgecompress.bench.host import host
-    from edgecompress.report.terminal import bench_table
+    from edgecompress.bench import results as files
+    from edgecompress.report.terminal import bench_tables
 
     with progress(console), pipeline.exclusive(output):
         results = pipeline.run(recipe, output)
         if not pipeline.is_writer():
             return
         subjects = deliver.artifacts(recipe, results, output)
-        figures = deliver.bench(subjects, deliver.tests_of(recipe)) if recipe.students and subjects else []
+        found = deliver.bench(recipe, subjects, deliver.tests_of(recipe)) if recipe.students and subjects else None
     reused = sum(result.reused for result in results.values())
     console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)", highlight=False)
-    if figures:
-        machine = host()
-        deliver.write_results(output / "bench.json", figures, machine, recipe=recipe.name)
-        for table in bench_table(figures, machine):
+    if found:
+        figures = output / "bench.json"
+        files.write(figures, found)
+        for table in bench_tables(found):
             console.print(table)
-        console.print(f"figures in {output / 'bench.json'}", highlight=False)
+        console.print(f"figures in {figures}; next: edgecompress report {figures} -o report.html", highlight=False)

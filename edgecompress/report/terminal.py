@@ -1,8 +1,8 @@
-"""Measurements as tables for a terminal: student beside teacher."""
+"""Results as tables for a terminal of 80 columns: student beside teacher."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -12,26 +12,46 @@ from edgecompress.tasks import TASKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgecompress.bench.results import Results
     from edgecompress.records import Host, Measurement
 
 _MILLION = 1e6
-_NOTHING = "–"
+_NOTHING, _FAILED = "–", "failed"
+_TITLES = {
+    "latency_p50": "Median latency in ms",
+    "latency_p90": "90th percentile of latency in ms",
+    "throughput": "Throughput in texts/s",
+}
+_PARTS = ("tokenize", "model", "postprocess", "total")
+_NOISY = 5.0  # percent
+_MEMORY = {
+    "load": ("load\nms", 1.0),
+    "first_prediction": ("first run\nms", 1.0),
+    "memory_idle": ("before\nMB", _MILLION),
+    "memory_steady": ("steady\nMB", _MILLION),
+    "memory_peak": ("peak\nMB", _MILLION),
+    "energy": ("energy\nJ/text", 1.0),
+}
 
 
-def bench_table(measurements: Sequence[Measurement], host: Host) -> tuple[Table, ...]:
-    """Return the tables that ``measurements`` can fill: size and quality, and speed for each number of threads.
+def bench_tables(results: Results) -> tuple[Table, ...]:
+    """Return the tables that ``results`` can fill: size and quality, speed by threads, the parts of real texts, memory.
 
-    Rows are subjects in the order of their first measurement, so put the teacher first: its latency is what the
-    ratios "(×N)" are of. Each table fits a terminal of 80 columns for subjects of up to 20 characters.
+    Rows are the subjects in their order; "(×N)" is the speedup over the teacher, of the same turns. The caption of the
+    last table says on which machine, and how far the figures are to be trusted.
     """
-    speed = [m for m in measurements if m.metric == "latency_p50"]
-    tables = [_quality_table(measurements)] if len(speed) < len(measurements) else []
-    tables += [
-        _speed_table([m for m in speed if m.settings["threads"] == threads], threads)
-        for threads in sorted({m.settings["threads"] for m in speed})
-    ]
+    tables = []
+    if any(m.metric in ("parameters", *_headlines()) for m in results.measurements):
+        tables.append(_quality(results))
+    headline = str(results.settings.get("headline", "latency_p50"))
+    timed = [m for m in results.measurements if m.metric == headline and m.settings["part"] in _shown(m)]
+    tables += [_speed(results, timed, headline, threads) for threads in sorted({m.settings["threads"] for m in timed})]
+    split = [m for m in results.measurements if m.metric == "latency_p50" and m.settings["length"] == "real"]
+    tables += [_split(results, split, where) for where in dict.fromkeys(_batch_threads(m) for m in split)]
+    if any(m.metric in _MEMORY for m in results.measurements):
+        tables.append(_memory(results))
     if tables:
-        tables[-1].caption = describe(host)
+        tables[-1].caption = "\n".join([describe(results.host), *trust(results)])
     return tuple(tables)
 
 
@@ -42,26 +62,52 @@ def describe(host: Host) -> str:
     return f"{host.cpu}, {host.cores} cores{flags}; onnxruntime {runtime}"
 
 
-def _subjects(measurements: Sequence[Measurement]) -> list[str]:
-    return list(dict.fromkeys(m.subject for m in measurements))
+def trust(results: Results) -> list[str]:
+    """Return lines on what disturbed the timing, and on what could not be measured."""
+    noise = max((m for m in results.measurements if m.metric == "noise"), key=lambda m: m.value, default=None)
+    lines = []
+    if noise is not None:
+        where = f"{noise.subject} at {noise.settings['batch']}×{noise.settings['length']}"
+        told = "more than 5 %: close other programs and measure again" if noise.value > _NOISY else "a quiet machine"
+        lines.append(f"turns lie within ±{noise.value:.1f} % at worst ({where}): {told}")
+    return [*lines, *(f"FAILED {f.subject} ({f.task}, {f.where}): {f.reason}" for f in results.failures)]
 
 
-def _quality_table(measurements: Sequence[Measurement]) -> Table:
+def _headlines() -> set[str]:
+    return {task.metrics[0] for task in TASKS.values()}
+
+
+def _quality(results: Results) -> Table:
     """Parameters and file size (the largest, where a subject has one artifact a task), then a column a task."""
-    present = [m for m in measurements if _kind(m) in TASKS and m.metric == TASKS[_kind(m)].metrics[0]]
-    tasks = {m.task: kind for kind in TASKS for m in present if _kind(m) == kind}
-    table = _table("Size and quality", ["params\nM", "file\nMB", *(f"{t}\n{_short(k)}" for t, k in tasks.items())])
-    for subject in _subjects(measurements):
-        own = [m for m in measurements if m.subject == subject]
+    scores = [m for m in results.measurements if m.metric == _headline(m)]
+    tasks = {m.task: _kind(m) for kind in TASKS for m in scores if _kind(m) == kind}
+    columns = ["params\nM", "file\nMB", *(f"{task}\n{_short(kind)}" for task, kind in tasks.items())]
+    table = _table("Size and quality", columns)
+    for subject in results.subjects:
+        own = [m for m in results.measurements if m.subject == subject.name]
         cells = [_largest(own, "parameters"), _largest(own, "model_bytes")]
-        scores = {m.task: f"{m.value:.1f}" for m in present if m.subject == subject}
-        table.add_row(subject, *cells, *(scores.get(task, _NOTHING) for task in tasks))
+        found = {m.task: _score(m) for m in scores if m.subject == subject.name}
+        failed = {f.task for f in results.failures if f.subject == subject.name and f.where == "score"}
+        missing = {task: _FAILED if task in failed else _NOTHING for task in tasks}
+        table.add_row(subject.name, *cells, *(found.get(task, missing[task]) for task in tasks))
     return table
+
+
+def _headline(measurement: Measurement) -> str:
+    kind = _kind(measurement)
+    return TASKS[kind].metrics[0] if kind in TASKS else ""
 
 
 def _kind(measurement: Measurement) -> str:
     """Return the kind of task; a recipe may name its tasks as it likes."""
     return str(measurement.settings.get("kind", measurement.task))
+
+
+def _score(measurement: Measurement) -> str:
+    if measurement.interval is None:
+        return f"{measurement.value:.1f}"
+    low, high = measurement.interval
+    return f"{measurement.value:.1f}\n{low:.0f}–{high:.0f}"
 
 
 def _short(task: str) -> str:
@@ -73,29 +119,70 @@ def _largest(measurements: Sequence[Measurement], metric: str) -> str:
     return f"{max(values) / _MILLION:.1f}" if values else _NOTHING
 
 
-def _speed_table(measurements: Sequence[Measurement], threads: int) -> Table:
-    shapes = sorted({_shape(m) for m in measurements})
+def _shown(measurement: Measurement) -> tuple[str]:
+    return ("total",) if measurement.settings["length"] == "real" else ("model",)
+
+
+def _speed(results: Results, timed: Sequence[Measurement], headline: str, threads: int) -> Table:
+    here = [m for m in timed if m.settings["threads"] == threads]
+    shapes = list(dict.fromkeys(_shape(m) for m in here))
     plural = "" if threads == 1 else "s"
-    title = f"Median latency in ms, {threads} thread{plural} (batch×tokens)"
+    title = f"{_TITLES.get(headline, headline)}, {threads} thread{plural} (batch×tokens)"
     table = _table(title, [f"{batch}×{length}" for batch, length in shapes])
-    subjects = _subjects(measurements)
-    times = {(m.subject, _shape(m)): m.value for m in measurements}
-    for subject in subjects:
-        table.add_row(subject, *(_time(times, subject, subjects[0], shape) for shape in shapes))
+    faster = {
+        (m.subject, _shape(m)): m.value
+        for m in results.measurements
+        if m.metric == "speedup" and m.settings["threads"] == threads
+    }
+    values = {(m.subject, _shape(m)): m.value for m in here}
+    for subject in results.subjects:
+        failed = {f.where for f in results.failures if f.subject == subject.name}
+        cells = []
+        for shape in shapes:
+            ratio = faster.get((subject.name, shape)) if subject.role != "teacher" else None
+            missing = _FAILED if failed & {f"{shape[0]}×{shape[1]}", "load"} else _NOTHING
+            cells.append(_time(values.get((subject.name, shape)), ratio, missing))
+        table.add_row(subject.name, *cells)
     return table
 
 
-def _shape(measurement: Measurement) -> tuple[int, int]:
+def _shape(measurement: Measurement) -> tuple[int, Any]:
     return measurement.settings["batch"], measurement.settings["length"]
 
 
-def _time(times: dict[tuple[str, tuple[int, int]], float], subject: str, base: str, shape: tuple[int, int]) -> str:
-    own, reference = times.get((subject, shape)), times.get((base, shape))
-    if own is None:
-        return _NOTHING
-    if subject == base or reference is None:
-        return f"{own:.2f}"
-    return f"{own:.2f} (×{reference / own:.1f})"
+def _time(value: float | None, ratio: float | None, missing: str) -> str:
+    if value is None:
+        return missing
+    return f"{value:.2f}" if ratio is None else f"{value:.2f} (×{ratio:.1f})"
+
+
+def _batch_threads(measurement: Measurement) -> tuple[int, int]:
+    return measurement.settings["batch"], measurement.settings["threads"]
+
+
+def _split(results: Results, split: Sequence[Measurement], where: tuple[int, int]) -> Table:
+    title = f"Where the time for real texts goes: medians in ms, batch {where[0]}, threads {where[1]}"
+    table = _table(title, list(_PARTS))
+    for subject in results.subjects:
+        own = [m for m in split if m.subject == subject.name and _batch_threads(m) == where]
+        found = {m.settings["part"]: f"{m.value:.2f}" for m in own}
+        table.add_row(subject.name, *(found.get(part, _NOTHING) for part in _PARTS))
+    return table
+
+
+def _memory(results: Results) -> Table:
+    """Load and memory, of the smallest number of threads and the largest cell where there are several."""
+    present = {m.metric for m in results.measurements}
+    columns = {metric: row for metric, row in _MEMORY.items() if metric in present}
+    table = _table("Opening it, and its process's memory", [title for title, _ in columns.values()])
+    for subject in results.subjects:
+        own: dict[str, Measurement] = {}
+        for m in results.measurements:
+            if m.subject == subject.name:
+                own.setdefault(m.metric, m)
+        cells = [f"{own[k].value / unit:.4g}" if k in own else _NOTHING for k, (_, unit) in columns.items()]
+        table.add_row(subject.name, *cells)
+    return table
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

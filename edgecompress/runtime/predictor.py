@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -22,9 +23,23 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Prediction = Label | Tagged
+Offsets = Sequence[tuple[int, int]]
 BATCH = 32
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Texts on their way: ``words`` and their ``offsets`` for token tasks; ``encoded`` holds those at ``filled``, as a
+    sentence without words is not sent through the graph.
+    """
+
+    texts: Sequence[str]
+    offsets: Sequence[Offsets]
+    words: Sequence[Sequence[str]]
+    filled: Sequence[int]
+    encoded: Sequence[Encoded]
 
 
 class Predictor:
@@ -59,7 +74,9 @@ class Predictor:
 
     def labels(self, texts: Sequence[str]) -> list[str]:
         """Return the label of every text. Raises ValueError for a token task."""
-        return [prediction.label for prediction in self._label(_checked(texts))]
+        if self.artifact.task.kind != "text":
+            raise ValueError(f"task {self.artifact.task.name!r} gives one label a word: use tag_words()")
+        return [prediction.label for prediction in self._predict(_checked(texts)) if isinstance(prediction, Label)]
 
     def tag_words(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return one tag a word for sentences that are already split; see :meth:`tag`."""
@@ -76,39 +93,60 @@ class Predictor:
             raise ValueError(
                 f"task {self.artifact.task.name!r} gives one label a text: call the predictor, or labels()"
             )
-        sentences = [_checked(sentence, "a list of words") for sentence in sentences]
-        filled = [index for index, words in enumerate(sentences) if words]
-        tags = [Tags((), (), 0, 0)] * len(sentences)
-        encoded = encode(self._tokenizer, [sentences[index] for index in filled], self.artifact.max_length)
-        for index, one, scores in zip(filled, encoded, self._probabilities(encoded), strict=True):
-            tags[index] = self._tags(one, scores)
-        return tags
+        prepared = self._split([_checked(sentence, "a list of words") for sentence in sentences])
+        return self._all_tags(prepared, self.infer(prepared))
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
-        if self.artifact.task.kind == "text":
-            return list(self._label(texts))
-        return list(self._tagged(texts))
+        prepared = self.prepare(texts)
+        return self.finish(prepared, self.infer(prepared))
 
-    def _label(self, texts: Sequence[str]) -> list[Label]:
-        if self.artifact.task.kind != "text":
-            raise ValueError(f"task {self.artifact.task.name!r} gives one label a word: use tag_words()")
-        encoded = encode(self._tokenizer, [(text,) for text in texts], self.artifact.max_length)
-        probabilities = self._probabilities(encoded)
-        return [self._one_label(scores, one) for scores, one in zip(probabilities, encoded, strict=True)]
+    def prepare(self, texts: Sequence[str]) -> Prepared:
+        """Split and tokenize texts: the first of the three steps of a prediction."""
+        if self.artifact.task.kind == "text":
+            return self._encoded(texts, (), [(text,) for text in texts], range(len(texts)))
+        pattern = self.artifact.word_pattern or ""  # open_artifact and seal refuse a token artifact without one
+        offsets = [word_offsets(pattern, text) for text in texts]
+        words = [[text[start:end] for start, end in spans] for text, spans in zip(texts, offsets, strict=True)]
+        return self._split(words, texts, offsets)
+
+    def infer(self, prepared: Prepared) -> list[NDArray[np.float32]]:
+        """Run the graph, the second step: probabilities, (labels,) a text or (its tokens, labels) for a token task."""
+        return self._probabilities(prepared.encoded)
+
+    def finish(self, prepared: Prepared, probabilities: Sequence[NDArray[np.float32]]) -> list[Prediction]:
+        """Turn the probabilities of :meth:`infer` into predictions, one a text: the third step."""
+        if self.artifact.task.kind == "text":
+            pairs = zip(probabilities, prepared.encoded, strict=True)
+            return [self._one_label(scores, one) for scores, one in pairs]
+        return list(self._tagged(prepared, self._all_tags(prepared, probabilities)))
+
+    def _split(
+        self, words: Sequence[Sequence[str]], texts: Sequence[str] = (), offsets: Sequence[Offsets] = ()
+    ) -> Prepared:
+        return self._encoded(texts, offsets, words, [index for index, one in enumerate(words) if one])
+
+    def _encoded(
+        self, texts: Sequence[str], offsets: Sequence[Offsets], words: Sequence[Sequence[str]], filled: Sequence[int]
+    ) -> Prepared:
+        encoded = encode(self._tokenizer, [words[index] for index in filled], self.artifact.max_length)
+        return Prepared(texts, offsets, words, filled, encoded)
 
     def _one_label(self, scores: NDArray[np.float32], encoded: Encoded) -> Label:
         best = int(scores.argmax())
         named = dict(zip(self.artifact.labels, scores.tolist(), strict=True))
         return Label(self.artifact.labels[best], float(scores[best]), named, encoded.tokens_dropped)
 
-    def _tagged(self, texts: Sequence[str]) -> Iterator[Tagged]:
-        pattern = self.artifact.word_pattern or ""  # open_artifact and seal refuse a token artifact without one
-        offsets = [word_offsets(pattern, text) for text in texts]
-        sentences = [[text[start:end] for start, end in spans] for text, spans in zip(texts, offsets, strict=True)]
-        for text, spans, words, tags in zip(texts, offsets, sentences, self.tag(sentences), strict=True):
+    def _tagged(self, prepared: Prepared, all_tags: Sequence[Tags]) -> Iterator[Tagged]:
+        for text, spans, words, tags in zip(prepared.texts, prepared.offsets, prepared.words, all_tags, strict=True):
             rows = zip(words, tags.tags, tags.probabilities, spans, strict=True)
             tagged = tuple(Word(word, tag, probability, *span) for word, tag, probability, span in rows)
             yield Tagged(tagged, join_spans(text, tagged) if self.artifact.task.spans else (), tags.truncated)
+
+    def _all_tags(self, prepared: Prepared, probabilities: Sequence[NDArray[np.float32]]) -> list[Tags]:
+        tags = [Tags((), (), 0, 0)] * len(prepared.words)
+        for index, one, scores in zip(prepared.filled, prepared.encoded, probabilities, strict=True):
+            tags[index] = self._tags(one, scores)
+        return tags
 
     def _tags(self, encoded: Encoded, scores: NDArray[np.float32]) -> Tags:
         labels, unseen = self.artifact.labels, encoded.first.count(None)
@@ -121,7 +159,7 @@ class Predictor:
         return "X" if "X" in self.artifact.labels else self.artifact.labels[0]
 
     def _probabilities(self, encoded: Sequence[Encoded]) -> list[NDArray[np.float32]]:
-        """Return softmaxed logits, in the given order: (labels,) a text, or (its tokens, labels) for a token task."""
+        """Return softmaxed logits, in the given order."""
         ids = [one.ids or [self.artifact.pad_id] for one in encoded]  # a graph cannot run on, or average over, nothing
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         results: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edgecompress.errors import ArtifactError, CheckError
+from edgecompress.errors import ArtifactError, CheckError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
 
+_PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 _ERRORS_ONLY = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -25,10 +26,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSession:
+def open_session(path: Path, *, threads: int = 0, device: str = "cpu") -> onnxruntime.InferenceSession:
     """Open ``path`` with every graph optimisation on ``threads`` cores (0: all that this process may use).
 
-    Raises ArtifactError when onnxruntime cannot read or run the file, ValueError for a negative ``threads``.
+    With ``device`` "cuda" nodes run on the GPU where they can. Raises ArtifactError when onnxruntime cannot read or run
+    the file, InputError without its CUDA provider, ValueError for a negative ``threads``.
     """
     if threads < 0:
         raise ValueError(f"threads is {threads}: give 0 for all cores, or a positive number")
@@ -39,8 +41,10 @@ def open_session(path: Path, *, threads: int = 0) -> onnxruntime.InferenceSessio
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _ERRORS_ONLY
+    if device == "cuda" and _PROVIDERS[device][0] not in onnxruntime.get_available_providers():
+        raise InputError("this onnxruntime has no CUDA provider: install onnxruntime-gpu in its place")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=_PROVIDERS[device])
     except runtime_errors() as error:
         why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
         raise ArtifactError(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "module.safetensors"
 _SHORT = 128  # tokens
+_CURVE = 60  # points that a training curve is kept with
 _CHECKPOINT_SIZES = 3  # a checkpoint holds the weights and two moments of each
 _folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
 
@@ -90,8 +91,8 @@ def bf16_supported() -> bool:
 def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict[str, Any]:
     """Train ``module`` (its forward returns {"loss": …}) in place and return what happened.
 
-    The result holds ``steps``, ``loss`` (the last one logged) and, with validation data, ``best`` (the headline
-    metric). Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
+    The result holds ``steps``, ``loss`` (the last one logged), ``curve`` (pairs of step and loss) and, with validation
+    data, ``best`` (the headline metric) and ``scores`` (pairs of step and metric). Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
     be written.
     """
     if not options.steps and not options.epochs:
@@ -119,9 +120,15 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
         except SafetensorError as error:
             raise OutputError(f"cannot write {work}: {error}") from error
     module.to("cpu")  # where bundles live, whatever trained them
-    best = {"best": trainer.state.best_metric} if data.score else {}
-    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    return {"steps": trainer.state.global_step, "loss": round(float(losses[-1]), 4) if losses else None, **best}
+    best: dict[str, Any] = {"best": trainer.state.best_metric} if data.score else {}
+    history = trainer.state.log_history
+    losses = [[row["step"], round(float(row["loss"]), 4)] for row in history if "loss" in row]
+    if data.score:
+        key = f"eval_{data.headline}"
+        best["scores"] = [[row["step"], round(float(row[key]), 2)] for row in history if key in row]
+    thin = -(-len(losses) // _CURVE) or 1
+    curve = losses[::-1][::thin][::-1]  # the last one always
+    return {"steps": trainer.state.global_step, "loss": losses[-1][1] if losses else None, "curve": curve, **best}
 
 
 @contextmanager

@@ -1,0 +1,66 @@
+"""`edgecompress compare`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from edgecompress.errors import InputError
+
+_RESULTS = click.Path(dir_okay=False, path_type=Path)
+
+
+def command(name: str) -> click.Command:
+    """Return the command called ``name``."""
+    return {"compare": compare}[name]
+
+
+def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:  # noqa: ARG001
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number: give a percentage such as 5")
+    return value
+
+
+@click.command()
+@click.argument("old", type=_RESULTS)
+@click.argument("new", type=_RESULTS)
+@click.option("--max-regression", type=click.FloatRange(0), callback=_finite, metavar="PERCENT",
+              help="Exit 1 when something got worse by more than this percentage of its old value.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Compare results of two machines: sizes and scores, times with care.")
+@click.option(
+    "--all", "everything", is_flag=True, help="List noise, unchanged figures, p99, throughput and parts, too."
+)
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows there.")
+def compare(old: Path, new: Path, **options: Any) -> None:
+    """Compare NEW with OLD, two results of `bench`, figure by figure, worst first.
+
+    The interval of a difference combines those of both sides as independent measurements. With --max-regression, exit 1
+    when a score, a size, a median latency or memory got worse by more than that and not within noise (p99 and load
+    only where they have an interval), when a subject, a task or a figure of OLD is missing in NEW, or when something
+    failed in NEW alone. Files that cannot be compared: exit 2.
+    """
+    from edgecompress.bench import compare as logic
+    from edgecompress.bench import results
+    from edgecompress.files import write_json
+    from edgecompress.report.compare import compare_table, comparison_json, heading, remarks, shown
+
+    before, after = results.read(old), results.read(new)
+    machines = results.other_machine(before.host, after.host)
+    if machines and not options["force"]:
+        raise InputError(f"{old} and {new} are of two machines ({machines}): measure on one, or give --force")
+    found, percent = logic.compare(before, after), options["max_regression"]
+    rows, console = shown(found, everything=options["everything"]), Console()
+    console.print(heading(str(old), str(new), machines), highlight=False, markup=False, soft_wrap=True)
+    if rows:
+        console.print(compare_table(rows))
+    for line in remarks(found, rows, machines=machines):
+        console.print(line, highlight=False, markup=False)
+    worse = () if percent is None else logic.regressions(found, percent)
+    if options["target"]:
+        write_json(options["target"], {**comparison_json(found, machines, worse), "max_regression": percent})
+    if percent is not None:
+        logic.judge(found, percent)
