@@ -85,11 +85,16 @@ def _swap(draft: Path, target: Path) -> None:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write ``data`` as indented UTF-8 JSON in one step (temporary file, then rename). Raises OutputError."""
+    """Write ``data`` as indented UTF-8 JSON; see :func:`write_text`."""
+    write_text(path, json.dumps(data, ensure_ascii=False, indent=1, sort_keys=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, line ends as they are, in one step (temporary file, then rename). Raises OutputError."""
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(data, ensure_ascii=False, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", newline="")
         draft.replace(path)
     except OSError as error:
         raise output_error(path, error) from error

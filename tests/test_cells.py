@@ -2,6 +2,7 @@ import pytest
 
 from edgecompress.bench.cells import PRESETS, REAL, Plan, lengths, named, numbers, preset
 from edgecompress.bench.turns import Timed, measurements, sample
+from edgecompress.bench.worker import Turn
 from edgecompress.errors import InputError
 
 
@@ -39,20 +40,33 @@ def test_the_sample_has_the_lengths_of_the_texts_and_fills_its_batches():
     assert [len(sample(texts[:3], batch)) for batch in (1, 2, 8)] == [3, 4, 8]
 
 
+def turn(*milliseconds, took=0.0):
+    calls, ran = [{"model": one} for one in milliseconds], sum(milliseconds) / 1000
+    return Turn(calls, ran, took or ran)
+
+
 def test_figures_of_known_times():
-    student = Timed([[{"model": 2.0}, {"model": 4.0}], [{"model": 3.0}, {"model": 3.0}]], energy=0.4)
-    teacher = Timed([[{"model": 9.0}], [{"model": 6.0}]])
-    found = {m.metric: m for m in measurements("s", "ner", student, teacher, (2, 32), {"threads": 1})}
+    student = Timed([turn(2.0, 4.0, took=0.008), turn(3.0, 3.0)], energy=0.4)
+    teacher = Timed([turn(9.0), turn(6.0)])
+    found = {m.metric: m for m in measurements("s", "ner", student, teacher, (2, 32), {"threads": 1, "device": "cpu"})}
     assert found["latency_p50"].value == 3.0
     assert found["latency_mean"].value == 3.0
     assert found["throughput"].value == pytest.approx(1000 * 8 / 12, abs=1e-3)
     assert found["speedup"].value == pytest.approx(2.5)  # of the turns' 3 and 2
     assert found["speedup"].interval == (2.0, 3.0)
     assert found["noise"].value == 0.0
+    assert found["waiting"].value == pytest.approx(100 * 2 / 14, abs=1e-3)
     assert found["energy"].value == pytest.approx(0.05)
-    assert found["latency_p99"].settings == {"threads": 1, "batch": 2, "length": 32, "iterations": 4, "part": "model"}
-    alone = Timed([[{"model": 1.0}], [{"model": 3.0}]])
-    of = {m.metric: m.value for m in measurements("s", "ner", alone, None, (1, 32), {})}
+    assert found["latency_p99"].settings == {
+        "threads": 1,
+        "device": "cpu",
+        "batch": 2,
+        "length": 32,
+        "iterations": 4,
+        "part": "model",
+    }
+    alone = Timed([turn(1.0), turn(3.0)])
+    of = {m.metric: m.value for m in measurements("s", "ner", alone, None, (1, 32), {"device": "cuda"})}
     assert of["noise"] == 50.0
     assert "speedup" not in of
-    assert "energy" not in of
+    assert not {"energy", "waiting"} & of.keys()

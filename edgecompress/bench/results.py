@@ -64,6 +64,7 @@ class Results:
       texts also "tokenize", "postprocess", "total"); the interval of a median is that of its turns;
     - ``speedup`` (×): the teacher's median over the subject's, of the same turns; settings as for latency;
       ``noise`` (%): how far the turns' medians lie apart, half the range over the median;
+      ``waiting`` (%): of the timed seconds, those in which the process did not run, as another one had its core;
     - ``load`` , ``first_prediction`` (ms), ``memory_idle``, ``memory_steady``, ``memory_peak`` (bytes of the process;
       idle: libraries imported, no model), ``energy`` (J a text, of the whole processor package).
     """

@@ -13,7 +13,7 @@ from edgecompress.bench.cells import REAL, Cell, Plan
 from edgecompress.bench.intervals import median_interval
 from edgecompress.bench.lane import Lane, LostError
 from edgecompress.bench.memory import energy, joules
-from edgecompress.bench.worker import Times
+from edgecompress.bench.worker import Turn
 from edgecompress.records import Measurement
 
 _PERCENTILES = (50, 90, 95, 99)
@@ -24,16 +24,21 @@ Settings = Mapping[str, Any]
 class Timed:
     """Each turn's calls, and the joules of the turns where they can be read."""
 
-    turns: list[list[Times]] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     energy: float | None = None
 
     def all(self, part: str) -> list[float]:
         """Return every call's milliseconds."""
-        return [call[part] for turn in self.turns for call in turn]
+        return [call[part] for turn in self.turns for call in turn.calls]
+
+    @property
+    def waited(self) -> float:
+        """Percent of the clock's seconds in which not even one thread ran: another process had the core."""
+        return 100 * max(0.0, 1 - sum(turn.ran for turn in self.turns) / sum(turn.took for turn in self.turns))
 
     def medians(self, part: str) -> list[float]:
         """Return the median of each turn, in milliseconds."""
-        return [median(call[part] for call in turn) for turn in self.turns]
+        return [median(call[part] for call in turn.calls) for turn in self.turns]
 
 
 def take_turns(lanes: Mapping[str, Lane], plan: Plan) -> tuple[dict[str, Timed], dict[str, str]]:
@@ -67,7 +72,7 @@ def measurements(
     where = {**settings, "batch": batch, "length": length, "iterations": len(timed.all("model"))}
     headline = "total" if length == REAL else "model"
     rows = []
-    for part in timed.turns[0][0]:
+    for part in timed.turns[0].calls[0]:
         rows += _latency(name, task, timed, part, {**where, "part": part})
     where = {**where, "part": headline}
     calls = timed.all(headline)
@@ -75,6 +80,8 @@ def measurements(
     middle = timed.medians(headline)
     noise = 50 * (max(middle) - min(middle)) / median(middle)
     rows.append(_row(name, task, "noise", noise, "%", where))
+    if where["device"] == "cpu":
+        rows.append(_row(name, task, "waiting", timed.waited, "%", where))
     if timed.energy is not None:
         rows.append(_row(name, task, "energy", timed.energy / (batch * len(calls)), "J", where))
     if teacher is not None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,15 @@ def _answer(work: Work, request: str, arguments: Sequence[Any]) -> tuple[str, An
         return "error", " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Every call's times, the seconds that the process ran (of all its threads), and those of the clock."""
+
+    calls: list[Times]
+    ran: float
+    took: float
+
+
 class Work:
     """What a process holds between two requests."""
 
@@ -99,13 +109,13 @@ class Work:
             self._prepare_ids(ids_of(self.subject, (batch, length)))
         return True
 
-    def turn(self, seconds: float, least: int) -> list[Times]:
-        """Run for at least ``seconds`` and ``least`` calls, whole passes only, and return each call's times."""
-        times: list[Times] = []
-        end = perf_counter() + seconds
-        while len(times) < least or perf_counter() < end:
-            times += self.run_once()
-        return times
+    def turn(self, seconds: float, least: int) -> Turn:
+        """Run for at least ``seconds`` and ``least`` calls, whole passes only."""
+        calls: list[Times] = []
+        begin, ran = perf_counter(), process_time()
+        while len(calls) < least or perf_counter() < begin + seconds:
+            calls += self.run_once()
+        return Turn(calls, process_time() - ran, perf_counter() - begin)
 
     def memory(self) -> dict[str, int]:
         """Return the process's bytes, now and at most."""

@@ -40,9 +40,7 @@ def command(name: str) -> click.Command:
 @click.option("--dtype", type=click.Choice(list(_DTYPES)), default="fp32", show_default=True, help="Of torch models.")
 @click.option("--preset", type=click.Choice(_PRESETS), help="MLPerf's scenarios, or edge: 1 thread, 1×real.")
 @click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0), help="Least, a subject and cell.")
-@click.option(
-    "--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns these are spread over."
-)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns these are spread over.")
 @click.option("--iterations", default=50, show_default=True, type=click.IntRange(1), help="Least, a subject and cell.")
 @click.option("--time-limit", default=300.0, show_default=True, type=click.FloatRange(0, min_open=True),
               help="Seconds after which a subject that does not answer is ended.")  # fmt: skip
@@ -75,7 +73,7 @@ def bench(subjects: Sequence[str], **options: Any) -> None:
     rows = entries(specs, kinds)
     examples = _examples(kinds, tests)
     with progress(console):
-        found = harness.measure(rows, examples, _plan(options))
+        found = harness.measure(rows, examples, _plan(options), name=target.stem if target else "")
     for table in bench_tables(found):
         console.print(table)
     if target:

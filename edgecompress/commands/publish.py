@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import click
 
@@ -131,17 +130,11 @@ def _hints(about: About, results: Path | None) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write ``text`` in one step. Raises OutputError, also for a file that somebody else wrote."""
-    from edgecompress.files import output_error
+    from edgecompress.files import write_text
     from edgecompress.report.card import MADE_BY
 
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        if path.exists() and MADE_BY not in path.read_text(encoding="utf-8", errors="replace"):
-            raise OutputError(f"{path} exists and is no card that this command wrote: choose another -o, or remove it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise output_error(path, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder: choose another -o")
+    if path.exists() and MADE_BY not in path.read_text(encoding="utf-8", errors="replace"):
+        raise OutputError(f"{path} exists and is no card that this command wrote: choose another -o, or remove it")
+    write_text(path, text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from edgecompress.report import machine
 from edgecompress.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ _TITLES = {
     "throughput": "Throughput in texts/s",
 }
 _PARTS = ("tokenize", "model", "postprocess", "total")
-_NOISY = 5.0  # percent
 _MEMORY = {
     "load": ("load\nms", 1.0),
     "first_prediction": ("first run\nms", 1.0),
@@ -64,12 +64,8 @@ def describe(host: Host) -> str:
 
 def trust(results: Results) -> list[str]:
     """Return lines on what disturbed the timing, and on what could not be measured."""
-    noise = max((m for m in results.measurements if m.metric == "noise"), key=lambda m: m.value, default=None)
-    lines = []
-    if noise is not None:
-        where = f"{noise.subject} at {noise.settings['batch']}×{noise.settings['length']}"
-        told = "more than 5 %: close other programs and measure again" if noise.value > _NOISY else "a quiet machine"
-        lines.append(f"turns lie within ±{noise.value:.1f} % at worst ({where}): {told}")
+    busy = machine.unrest(results)
+    lines = [machine.noise(results), *([busy] if busy else [])]
     return [*lines, *(f"FAILED {f.subject} ({f.task}, {f.where}): {f.reason}" for f in results.failures)]
 
 

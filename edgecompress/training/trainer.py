@@ -92,7 +92,9 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     """Train ``module`` (its forward returns {"loss": …}) in place and return what happened.
 
     The result holds ``steps``, ``loss`` (the last one logged), ``curve`` (pairs of step and loss) and, with validation
-    data, ``best`` (the headline metric) and ``scores`` (pairs of step and metric). Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
+    data, ``best`` (the headline metric) and ``scores`` (pairs of step and metric).
+
+    Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
     be written.
     """
     if not options.steps and not options.epochs:
