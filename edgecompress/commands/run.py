@@ -48,7 +48,7 @@ def demo(output: Path, *, dry_run: bool) -> None:
     recipe = Path(__file__).parents[1] / "data" / "demo" / "recipe.toml"
     _run(recipe, output, dry_run=dry_run)
     if not dry_run:
-        ner = output / "artifacts" / "student-ner-dynamic-int8"
+        ner = output / "artifacts" / "student-ner-int8-tables4"
         Console().print(
             f'\nNow type:  edgecompress predict {ner} "Peter Sagan sa narodil v Žiline."', highlight=False, markup=False
         )
