@@ -42,6 +42,7 @@ from edgecompress.export.ladder import Judge, climb
 from edgecompress.export.naming import without_token_types
 from edgecompress.export.onnx import export
 from edgecompress.export.quantize import quantize
+from edgecompress.export.tune import tune
 from edgecompress.files import write_json
 from edgecompress.runtime.session import open_session
 from edgecompress.tasks.examples import read_examples
@@ -175,10 +176,12 @@ def _int8_peak(size: int = 1024) -> float:
 @main.command()
 @click.argument("language")
 @click.option("--models", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--free", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="WORK of the retention benchmark with the shallow students, to stand beside them.")  # fmt: skip
 @_PEER
 @_WORK
-def scores(language: str, models: Path, optimum_cli: Path, output: Path) -> None:
-    """Score the four default students of LANGUAGE in fp32, in ours and in the peer's int8: scores-LANGUAGE.json."""
+def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, output: Path) -> None:
+    """Score and time the four default students of LANGUAGE in fp32, ours and the peer's int8: scores-LANGUAGE.json."""
     data, rows = Path(os.environ["EDGECOMPRESS_DATA"]), []
     output.mkdir(parents=True, exist_ok=True)
     with progress(Console()):
@@ -197,12 +200,23 @@ def scores(language: str, models: Path, optimum_cli: Path, output: Path) -> None
             for scheme in (DEFAULT, SMALLEST):
                 target = output / f"{name}-{scheme}"
                 made[scheme] = open_artifact(target) if target.is_dir() else quantize(plain, target, scheme=scheme)
+            made["tuned"] = _tuned(plain, output)
+            if free:
+                made["free fp32"] = open_artifact(free / "artifacts" / f"default-shallow-s0-{task}-fp32")
+                made["free tuned"] = _tuned(made["free fp32"], output)
             found = {who: round(judge.score(one, 1.0), 2) for who, one in made.items()}
-            times = {who: of[1, 128] for who, of in medians(latencies(made, ((1, 128),))).items()}
+            graphs: dict[str, Artifact | Path] = {**made, "peer": _peer(optimum_cli, output / name, kind)}
+            timed = medians(latencies(graphs, SHAPES, seconds=4.0, rounds=10))
+            times = {who: {f"{b}x{n}": ms for (b, n), ms in of.items()} for who, of in timed.items()}
             size = {who: one.model_path.stat().st_size for who, one in made.items()}
-            rows.append({"task": task, "scores": found, "bytes": size, "milliseconds_1x128": times})
+            rows.append({"task": task, "scores": found, "bytes": size, "milliseconds": times})
             click.echo(f"{task}: {found}")
     write_json(RESULTS / f"scores-{language}.json", {"language": language, "rows": rows, "host": asdict(host())})
+
+
+def _tuned(plain: Artifact, output: Path) -> Artifact:
+    target = output / plain.folder.name.replace("fp32", "tuned")
+    return open_artifact(target) if target.is_dir() else tune(plain, target, scheme=DEFAULT).artifact
 
 
 def _as_artifact(plain: Artifact, graph: Path, folder: Path) -> Artifact:

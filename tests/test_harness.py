@@ -169,7 +169,7 @@ def test_a_dead_or_silent_process_is_told_in_one_line(work, says):
 
 
 def test_an_error_in_a_process_leaves_it_alive(tmp_path):
-    one = Lane(harness._cores()[:1])
+    one = Lane(harness.core_numbers()[:1])
     with pytest.raises(LostError, match="holds no edgecompress-artifact"):
         one.ask("open", Target(tmp_path, "artifact", "ner"), How(), limit=60)
     assert one.alive

@@ -36,7 +36,7 @@ def measure(rows: Sequence[Entry], tests: Tests, plan: Plan, *, name: str = "") 
     The row of role "teacher" is what speedups and differences are of. What fails is noted in ``failures``, and the rest
     goes on. Raises InputError when a plan of real texts has no texts, or more threads than cores.
     """
-    machine, cores = host(), _cores()
+    machine, cores = host(), core_numbers()
     plan = replace(plan, threads=tuple(dict.fromkeys(threads or len(cores) for threads in plan.threads)))
     _check(rows, tests, plan, len(cores))
     found: list[Measurement] = [row for entry in rows for row in sizes(entry)]
@@ -68,9 +68,9 @@ def _scores(
         report("scores", done, len(rows), f"{task}: {row.name}")
         target = row.targets[task]
         settings: dict[str, Any] = {"kind": target.task, "examples": len(examples)}
-        with _lane(_cores()) as lane:
+        with _lane(core_numbers()) as lane:
             try:
-                lane.ask("open", target, How(len(_cores()), plan.device, plan.dtype), limit=plan.time_limit)
+                lane.ask("open", target, How(len(core_numbers()), plan.device, plan.dtype), limit=plan.time_limit)
                 said[row.name], unseen = lane.ask("score", examples, limit=10 * plan.time_limit)
             except LostError as reason:
                 failures.append(Failure(row.name, task, "score", str(reason)))
@@ -106,7 +106,7 @@ def _speed(rows: Sequence[Entry], tests: Tests, plan: Plan, failures: list[Failu
         lanes: dict[str, Lane] = {}
         for row in rows:
             task, target = _first(row)
-            lane = stack.enter_context(_lane(_cores()[:threads]))
+            lane = stack.enter_context(_lane(core_numbers()[:threads]))
             report("open", len(lanes), len(rows), row.name)
             try:
                 opened = lane.ask("open", target, How(threads, plan.device, plan.dtype), limit=plan.time_limit)
@@ -171,7 +171,8 @@ def _first(row: Entry) -> tuple[str, Target]:
     return next(iter(row.targets.items()))
 
 
-def _cores() -> list[int]:
+def core_numbers() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,10 +33,11 @@ Times = dict[str, float]  # part → milliseconds
 Pass = Callable[[], Iterator[Times]]
 
 
-def serve(pipe: Connection, cores: Sequence[int], log: str) -> None:
+def serve(pipe: Connection, cores: Sequence[int], log: str, make: Callable[[], Any] | None = None) -> None:
     """Answer (request, arguments) with ("ok", result) or ("error", line) until the pipe closes.
 
-    Runs on ``cores`` alone. What libraries print goes to the file ``log``: its last line says why a process died.
+    The requests are the public methods of Work, or of what ``make`` returns. Runs on ``cores`` alone.
+    What libraries print goes to the file ``log``: its last line says why a process died.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and closes the pipe
     with Path(log).open("ab") as file:
@@ -45,7 +46,7 @@ def serve(pipe: Connection, cores: Sequence[int], log: str) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     os.environ["RAYON_NUM_THREADS"] = str(len(cores))  # of tokenizers, read at its first batch
-    work = Work()
+    work = make() if make else Work()
     while True:
         try:
             request, arguments = pipe.recv()
@@ -54,9 +55,9 @@ def serve(pipe: Connection, cores: Sequence[int], log: str) -> None:
         pipe.send(_answer(work, request, arguments))
 
 
-def _answer(work: Work, request: str, arguments: Sequence[Any]) -> tuple[str, Any]:
+def _answer(work: Any, request: str, arguments: Sequence[Any]) -> tuple[str, Any]:
     try:
-        return "ok", _REQUESTS[request](work, *arguments)
+        return "ok", getattr(work, request)(*arguments)
     except EdgecompressError as error:
         return "error", str(error)
     except runtime_errors() as error:
@@ -106,7 +107,7 @@ class Work:
         elif length > longest(self.subject):
             return False
         else:
-            self._prepare_ids(ids_of(self.subject, (batch, length)))
+            self.prepare_ids(ids_of(self.subject, (batch, length)))
         return True
 
     def turn(self, seconds: float, least: int) -> Turn:
@@ -130,7 +131,8 @@ class Work:
         if not np.isfinite(logits).all():
             raise CheckError("it gave values that are not numbers (NaN or infinity)")
 
-    def _prepare_ids(self, feed: dict[str, Any]) -> None:
+    def prepare_ids(self, feed: dict[str, Any]) -> None:
+        """Get ready for turns with this feed and warm up. Raises CheckError for logits that are not finite."""
         session = self.subject.session
 
         def once() -> Iterator[Times]:
@@ -176,12 +178,3 @@ def _import(kind: str) -> None:
 
         del onnxruntime
     del tokenizers
-
-
-_REQUESTS: Mapping[str, Callable[..., Any]] = {
-    "open": Work.open,
-    "prepare": Work.prepare,
-    "turn": Work.turn,
-    "memory": Work.memory,
-    "score": Work.score,
-}

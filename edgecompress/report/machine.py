@@ -53,12 +53,13 @@ def noise(results: Results) -> str:
 def unrest(results: Results) -> str:
     """Return a warning where the machine was too busy for its times to be quoted; empty where it was quiet."""
     worst = {row.metric: row for row in sorted(results.measurements, key=lambda row: row.value) if row.metric in _BUSY}
-    if max((row.value for row in worst.values()), default=0.0) <= _MUCH:
-        return ""
     causes = [
         _BUSY[metric].format(row.value, row.subject, speed.shape_in_words(speed.spot(row)))
         for metric, row in worst.items()
+        if row.value > _MUCH
     ]
+    if not causes:
+        return ""
     return f"The machine was busy: {' and '.join(causes)}. Close other programs and measure again."
 
 

@@ -1,0 +1,200 @@
+"""Is `edgecompress bench` to be trusted: repeated, beside clocks outside it, and for what it adds itself.
+
+    python benchmarks/harness.py clock ARTIFACT
+    python benchmarks/harness.py repeat --teacher TEACHER SUBJECT…
+    python benchmarks/harness.py summary
+
+``clock``: the harness's turns beside (a) an operation that sleeps for a known time and (b) plain onnxruntime sessions
+of the same file in a process of their own, which knows nothing of the harness and reads another clock
+(CLOCK_MONOTONIC_RAW); in turns, one thread. ``repeat``: the whole benchmark twice, speedups over the teacher compared.
+Results are in benchmarks/results/harness.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+
+from edgecompress.bench import harness, worker
+from edgecompress.bench.cells import Plan
+from edgecompress.bench.host import host
+from edgecompress.bench.lane import Lane
+from edgecompress.bench.opening import How, Opened
+from edgecompress.bench.subjects import Target, entries
+from edgecompress.commands.show import progress
+from edgecompress.files import write_json
+from edgecompress.runtime.encoding import open_tokenizer
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "harness"
+SLEEP = 0.004  # seconds, about what a student takes
+SHAPES = ((1, 32), (1, 128))
+ROUNDS, CALLS, LIMIT = 20, 150, 120.0
+
+
+@click.group()
+def main() -> None:
+    """Measure the measuring: benchmarks/results/harness/*.json."""
+
+
+class Sleeper:
+    """A session that takes a known time."""
+
+    def run(self, _outputs: Any, _feed: Any) -> list[Any]:
+        """Sleep."""
+        time.sleep(SLEEP)
+        return [np.zeros((1, 2), np.float32)]
+
+
+class SleepingWork:
+    """The harness's own work, with a sleeper in it."""
+
+    def __init__(self) -> None:
+        self._work = worker.Work()
+        self.turn = self._work.turn
+
+    def open(self, _target: Target, _how: How) -> dict[str, float]:
+        """Open nothing."""
+        self._work.opened = Opened(Sleeper(), 32, None, None)
+        return {}
+
+    def prepare(self, _cell: Any, _texts: Sequence[str]) -> bool:
+        """Prepare as for ids."""
+        self._work.prepare_ids({})
+        return True
+
+
+def sleeping(pipe: Connection, cores: Sequence[int], log: str) -> None:
+    """Serve as the harness's worker does, with a sleeper."""
+    worker.serve(pipe, cores, log, SleepingWork)
+
+
+def plain(pipe: Connection, cores: Sequence[int], _log: str) -> None:
+    """Time a callable with nothing around it, by another clock: nothing of the harness is imported for the loop."""
+    import os
+
+    import onnxruntime
+
+    os.sched_setaffinity(0, cores)
+    clock, tick = time.CLOCK_MONOTONIC_RAW, time.clock_gettime_ns
+    session, feed = None, None
+    while True:
+        try:
+            path, ids, calls = pipe.recv()[1]
+        except EOFError:
+            return
+        if path and session is None:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        if ids is not None:
+            feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        times = []
+        first = tick(clock)
+        for _ in range(calls):
+            begin = tick(clock)
+            session.run(None, feed) if session else time.sleep(SLEEP)
+            times.append((tick(clock) - begin) / 1e6)
+        pipe.send(("ok", (times, (tick(clock) - first) / 1e6)))
+
+
+def _compared(ours: Lane, theirs: Lane, cell: tuple[int, int], given: tuple[str, Any]) -> dict[str, float]:
+    """Return medians by both clocks, and the milliseconds a call around the harness's turns and around a bare loop."""
+    ours.ask("prepare", cell, [], limit=LIMIT)
+    theirs.ask("turn", *given, 3, limit=LIMIT)
+    medians, walls = [], []
+    for number in range(ROUNDS):
+        found: dict[str, tuple[float, float]] = {}
+        for who in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
+            if who == "ours":
+                turn = ours.ask("turn", 0.0, CALLS, limit=LIMIT)
+                found[who] = (median(call["model"] for call in turn.calls), 1000 * turn.took / len(turn.calls))
+            else:
+                times, took = theirs.ask("turn", *given, CALLS, limit=LIMIT)
+                found[who] = (median(times), took / CALLS)
+        medians.append((found["ours"][0], found["theirs"][0]))
+        walls.append(found["ours"][1] / found["theirs"][1])
+    return {
+        "harness_p50_ms": round(median(a for a, _ in medians), 4),
+        "outside_p50_ms": round(median(b for _, b in medians), 4),
+        "difference_percent": round(100 * (median(a / b for a, b in medians) - 1), 3),
+        "overhead_percent": round(100 * (median(walls) - 1), 3),
+    }
+
+
+@main.command()
+@click.argument("artifact", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def clock(artifact: Path) -> None:
+    """Compare the harness's times with a sleep's and with plain sessions': clock.json."""
+    core, found = harness.core_numbers()[:1], {}
+    known = int(open_tokenizer(artifact / "tokenizer.json").get_vocab_size())  # the very ids of the harness
+    with closing(Lane(core, sleeping)) as ours, closing(Lane(core, plain)) as theirs:
+        ours.ask("open", Target(artifact, "artifact", ""), How(), limit=LIMIT)
+        found[f"sleep {1000 * SLEEP:g} ms"] = _compared(ours, theirs, (1, 32), ("", None))
+    for shape in SHAPES:
+        with closing(Lane(core)) as ours, closing(Lane(core, plain)) as theirs:
+            target = next(iter(entries([(str(artifact), "student")], {})[0].targets.values()))
+            ours.ask("open", target, How(), limit=LIMIT)
+            ids = np.random.default_rng(0).integers(0, known, shape, np.int64)
+            found[f"{shape[0]}x{shape[1]}"] = _compared(ours, theirs, shape, (str(artifact / "model.onnx"), ids))
+    write_json(RESULTS / "clock.json", {"rows": found, "rounds": ROUNDS, "calls": CALLS, "host": asdict(host())})
+    for name, row in found.items():
+        click.echo(f"{name}: {row}")
+
+
+@main.command()
+@click.argument("subjects", nargs=-1, required=True)
+@click.option("--teacher", required=True)
+@click.option("--seconds", default=4.0, show_default=True, help="For each subject and shape.")
+def repeat(subjects: Sequence[str], teacher: str, seconds: float) -> None:
+    """Run the benchmark twice and compare the speedups over the teacher: repeat.json."""
+    rows = entries([(teacher, "teacher"), *((one, "student") for one in subjects)], {})
+    plan = Plan(batches=(1,), lengths=(32, 128), seconds=seconds, rounds=10)
+    with progress(Console()):
+        runs = [harness.measure(rows, {}, plan, name="repeat") for _ in range(2)]
+    values = [
+        {(m.subject, m.settings["length"]): m.value for m in one.measurements if m.metric == "speedup"} for one in runs
+    ]
+    disturbed = [
+        {metric: max(m.value for m in one.measurements if m.metric == metric) for metric in ("noise", "waiting")}
+        for one in runs
+    ]
+    found = [
+        {"subject": name, "length": length, "first": first, "second": values[1][name, length],
+         "difference_percent": round(100 * abs(values[1][name, length] / first - 1), 2)}
+        for (name, length), first in values[0].items() if name != rows[0].name
+    ]  # fmt: skip
+    write_json(RESULTS / "repeat.json", {"rows": found, "disturbed": disturbed, "host": asdict(runs[0].host)})
+    for row in found:
+        click.echo(str(row))
+    click.echo(f"as the harness says itself: {disturbed}")
+
+
+@main.command()
+def summary() -> None:
+    """Write summary.json."""
+    clocks, repeated = (json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("clock", "repeat"))
+    rows = clocks["rows"]
+    write_json(RESULTS / "summary.json", {
+        "repeat_difference_percent": max(row["difference_percent"] for row in repeated["rows"]),
+        "outside_clock_difference_percent": max(abs(row["difference_percent"]) for row in rows.values()),
+        "overhead_percent": rows["1x32"]["overhead_percent"],
+        "noise_percent": max(one["noise"] for one in repeated["disturbed"]),
+        "waiting_percent": max(one["waiting"] for one in repeated["disturbed"]),
+        "note": f"One thread of {clocks['host']['cpu']}. The largest of each; overhead: the harness's seconds a call"
+        " over those of a bare loop, at 1x32.",
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
