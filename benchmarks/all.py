@@ -88,7 +88,11 @@ def main(only: tuple[str, ...], output: Path | None, *, dry_run: bool) -> None:
     """Remake the figures of benchmarks/results, README.md and models/*/card.md."""
     if output is None and not dry_run:
         raise click.UsageError("give -o WORK, a folder for what the steps make, or --dry-run")
-    places = {"work": str(output or "WORK"), "data": os.environ.get("EDGECOMPRESS_DATA", ""), "optimum": str(OPTIMUM)}
+    places = {
+        "work": str(output.absolute() if output else "WORK"),
+        "data": os.environ.get("EDGECOMPRESS_DATA", ""),
+        "optimum": str(OPTIMUM),
+    }
     failed = []
     for group in only or STEPS:
         for step in STEPS[group]:
