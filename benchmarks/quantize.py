@@ -23,6 +23,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import click
@@ -36,6 +37,7 @@ from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
 from edgecompress.bench.latency import latencies, medians
 from edgecompress.commands.show import progress
+from edgecompress.encoder import sources
 from edgecompress.encoder.bundle import Bundle
 from edgecompress.export.graph import read, write
 from edgecompress.export.ladder import Judge, climb
@@ -187,7 +189,7 @@ def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, ou
     with progress(Console()):
         for task in TASKS:
             name = f"default-maximum-s0-{task}"
-            plain = open_artifact(models / "artifacts" / f"{name}-fp32")
+            plain = _of_stage(models, name, output)
             subset = "ner-masakhaner2" if (task, language) == ("ner", "swh") else task
             judge = Judge(read_examples((data / subset / f"{language}_Latn" / "validation.jsonl",), plain.task))
             kind = "text-classification" if plain.task.kind == "text" else "token-classification"
@@ -202,7 +204,7 @@ def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, ou
                 made[scheme] = open_artifact(target) if target.is_dir() else quantize(plain, target, scheme=scheme)
             made["tuned"] = _tuned(plain, output)
             if free:
-                made["free fp32"] = open_artifact(free / "artifacts" / f"default-shallow-s0-{task}-fp32")
+                made["free fp32"] = _of_stage(free, f"default-shallow-s0-{task}", output)
                 made["free tuned"] = _tuned(made["free fp32"], output)
             found = {who: round(judge.score(one, 1.0), 2) for who, one in made.items()}
             graphs: dict[str, Artifact | Path] = {**made, "peer": _peer(optimum_cli, output / name, kind)}
@@ -212,6 +214,11 @@ def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, ou
             rows.append({"task": task, "scores": found, "bytes": size, "milliseconds": times})
             click.echo(f"{task}: {found}")
     write_json(RESULTS / f"scores-{language}.json", {"language": language, "rows": rows, "host": asdict(host())})
+
+
+def _of_stage(models: Path, name: str, output: Path) -> Artifact:
+    target = output / f"{name}-fp32"
+    return open_artifact(target) if target.is_dir() else export(sources.load(str(models / "stages" / name)), target)
 
 
 def _tuned(plain: Artifact, output: Path) -> Artifact:
@@ -269,6 +276,7 @@ def summary() -> None:
         for run in runs
         for row in run["rows"]
     }
+    students = {f"{run['language']} {row['task']}": _beside_peer(row) for run in runs for row in run["rows"]}
     write_json(RESULTS / "summary.json", {
         "peer_latency_ratio_1x32": round(peer["1x32"] / ours["1x32"], 3),
         "peer_latency_ratio_1x128": round(peer["1x128"] / ours["1x128"], 3),
@@ -281,10 +289,34 @@ def summary() -> None:
         "floor_ratio": round(ours["1x128"] / floor, 2),
         "task_drop_points": {task: of[DEFAULT] for task, of in drops.items()},
         "drops": drops,
+        "students": students,
+        "free_shape": _free_shape([row for run in runs for row in run["rows"]]),
         "note": f"Default {DEFAULT}, smallest {SMALLEST}. One thread of {timed['host']['cpu']}, medians, in turns."
         " Random weights for speed; the free shape's accuracy was not measured. floor_ratio: our 1x128 over the time of"
         " its constant products at the measured int8 peak. Drops: validation, batch of one.",
     })  # fmt: skip
+
+
+def _beside_peer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, for a real student, the peer's milliseconds over ours, and our bytes over the peer's."""
+    ms, size = row["milliseconds"], row["bytes"]
+    return {
+        **{f"{who} {at}": round(ms["peer"][at] / ms[who][at], 3) for who in (DEFAULT, "tuned") for at in ms[who]},
+        **{f"{who} bytes": round(size[who] / size["peer"], 3) for who in (DEFAULT, SMALLEST)},
+    }
+
+
+def _free_shape(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the shallow student beside the deep one of as many parameters: mean score, and speed beside the peer."""
+    having = [row for row in rows if "free tuned" in row["scores"]]
+    if not having:
+        return {}
+    means = {who: mean(row["scores"][who] for row in having) for who in ("fp32", "tuned", "peer", "free tuned")}
+    faster = [row["milliseconds"]["peer"]["1x128"] / row["milliseconds"]["free tuned"]["1x128"] for row in having]
+    return {
+        **{f"mean score {who}": round(value, 2) for who, value in means.items()},
+        "peer over free tuned 1x128": round(mean(faster), 3),
+    }
 
 
 if __name__ == "__main__":

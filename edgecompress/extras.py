@@ -9,13 +9,14 @@ from edgecompress.errors import MissingExtraError
 
 def require(*modules: str, extra: str) -> None:
     """Raise MissingExtraError when one of ``modules`` is not installed; nothing is imported."""
-    missing = [name for name in modules if not _is_there(name)]
+    missing = [name for name in modules if not is_there(name)]
     if missing:
         raise MissingExtraError(f"this needs {', '.join(missing)}: pip install 'edgecompress[{extra}]'")
 
 
-def _is_there(module: str) -> bool:
+def is_there(*modules: str) -> bool:
+    """Whether all ``modules`` are installed; nothing is imported."""
     try:
-        return find_spec(module) is not None
+        return all(find_spec(module) is not None for module in modules)
     except ModuleNotFoundError:  # a parent of a dotted name
         return False

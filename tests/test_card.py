@@ -233,7 +233,7 @@ def test_two_tasks_of_one_model_are_told_apart(tmp_path):
 
 
 def test_without_huggingface_hub(tmp_path, monkeypatch):
-    monkeypatch.setattr(extras, "_is_there", lambda module: module != "huggingface_hub")
+    monkeypatch.setattr(extras, "is_there", lambda module: module != "huggingface_hub")
     with pytest.raises(MissingExtraError, match=r"huggingface_hub: pip install 'edgecompress\[compress\]'"):
         render(an_artifact(tmp_path / "a"), FULL)
 

@@ -311,3 +311,16 @@ def test_a_model_that_gives_nan_is_not_verified(made):
     for pair, who in (((broken, good), "first"), ((good, broken), "second")):
         with pytest.raises(CheckError, match=f"the {who} model gives a value that is not finite"):
             verify(*pair, TEXTS)
+
+
+def test_what_another_exporter_wrote_beside_the_graph_is_not_handed_on(made, tmp_path):
+    folder = shutil.copytree(made()[1].folder, tmp_path / "noted")
+    model = onnx.load(folder / "model.onnx")
+    for node in model.graph.node:
+        node.doc_string = "File /home/somebody/model.py, line 1"
+        node.metadata_props.add(key="stack", value="/home/somebody/model.py")
+    onnx.save(model, folder / "model.onnx")
+    small = quantize(
+        seal(replace(made()[1], folder=folder)), tmp_path / "small", scheme="int8-tables4", min_agreement=0
+    )
+    assert b"/home/somebody" not in small.model_path.read_bytes()

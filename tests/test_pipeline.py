@@ -9,6 +9,7 @@ import pytest
 from tiny_models import SLOVAK, bundle, corpus, task_files
 
 from edgecompress import deliver, pipeline
+from edgecompress.commands import run as commands
 from edgecompress.encoder import sources
 from edgecompress.encoder.bundle import save
 from edgecompress.errors import InputError, OutputError
@@ -151,7 +152,7 @@ def test_an_output_below_a_file_is_told(home):
         run(recipe(home, STAGES[:1]), home / "slk.txt" / "out")
 
 
-def test_artifacts_are_delivered_measured_and_reused(home):
+def test_artifacts_are_delivered_measured_and_reused(home, monkeypatch):
     ends = {"export": {"stages": ["student"], "schemes": []}, "bench": {"students": ["student"]}}
     whole = recipe(home, **ends)
     results = run(whole, home / "out")
@@ -171,5 +172,9 @@ def test_artifacts_are_delivered_measured_and_reused(home):
     assert lengths == [length for length in (32, 128, "real") if length == "real" or length <= artifact.max_length]
     assert [m.task for m in found.measurements if m.metric == "macro_f1"] == ["topic"]
     assert not found.failures
+    assert "as a page in" in commands._page(found, home)
+    assert "<svg" in (home / "report.html").read_text()
+    monkeypatch.setattr(commands, "is_there", lambda *_: False)
+    assert "pip install 'edgecompress[report]'" in commands._page(found, home)
     with pytest.raises(InputError, match="names nothing to measure"):
         deliver.bench(whole, {}, {})

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from edgecompress.commands.show import progress
-from edgecompress.extras import require
+from edgecompress.extras import is_there, require
 
 if TYPE_CHECKING:
+    from edgecompress.bench.results import Results
     from edgecompress.recipe import Recipe
 
 
@@ -29,7 +30,8 @@ def run(recipe: Path, output: Path | None, *, dry_run: bool) -> None:
     """Run RECIPE (a TOML file) into the folder -o.
 
     Every stage is saved as an ordinary model folder in OUT/stages, every artifact in OUT/artifacts, every figure in
-    OUT/bench.json. What is done for the same inputs is not done again: stop it, change the recipe, run it again.
+    OUT/bench.json and on the page OUT/report.html. What is done for the same inputs is not done again: stop it, change
+    the recipe, run it again.
     """
     if output is None and not dry_run:
         raise click.UsageError("give -o FOLDER for the results, or --dry-run for the plan alone")
@@ -98,4 +100,15 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
         files.write(figures, found)
         for table in bench_tables(found):
             console.print(table)
-        console.print(f"figures in {figures}; next: edgecompress report {figures} -o report.html", highlight=False)
+        console.print(f"figures in {figures}{_page(found, output)}", highlight=False)
+
+
+def _page(found: Results, output: Path) -> str:
+    """Write the page of the results where its extra is installed, and return what to say of it."""
+    if not is_there("jinja2", "matplotlib"):
+        return ", as a page by `edgecompress report` (pip install 'edgecompress[report]')"
+    from edgecompress.files import write_text
+    from edgecompress.report.html import page
+
+    write_text(output / "report.html", page(found))
+    return f", as a page in {output / 'report.html'}"

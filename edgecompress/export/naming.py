@@ -34,6 +34,11 @@ def name_weights(model: Model) -> None:
         rename(model, value.name or "", f"{ast.literal_eval(scopes)[-2]}.weight")
     for name in list(model.graph.initializers):
         rename(model, name, name.removeprefix(_WRAPPER))
+    without_notes(model)
+
+
+def without_notes(model: Model) -> None:
+    """Drop what exporters write beside the graph: stack traces with paths of their machine, several kB a node."""
     import onnx_ir.passes.common as passes
 
     passes.ClearMetadataAndDocStringPass()(model)

@@ -10,6 +10,7 @@ from edgecompress.artifact import Artifact
 from edgecompress.errors import CheckError
 from edgecompress.export.compare import Batch, batches, compare, padded, vocabulary_of
 from edgecompress.export.graph import read, write
+from edgecompress.export.naming import without_notes
 from edgecompress.export.packed import pack_weights
 from edgecompress.export.rewrite import rewrite
 from edgecompress.export.schemes import Scheme
@@ -44,6 +45,7 @@ def transform(artifact: Artifact, target: Path, scheme: Scheme, texts: Sequence[
             model = read(path)
         if scheme.packed:
             pack_weights(model)
+        without_notes(model)
         write(model, target)
 
 
