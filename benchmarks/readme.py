@@ -19,7 +19,8 @@ import click
 from rich.console import Console
 
 from edgecompress.bench import results
-from edgecompress.report.terminal import bench_tables
+from edgecompress.report.markdown import markdown
+from edgecompress.report.terminal import bench_tables, describe, trust
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,8 +48,12 @@ def main() -> None:
 
 def _demo() -> str:
     console = Console(file=io.StringIO(), record=True, width=80)
-    for table in bench_tables(results.read(RESULTS / "demo.json")):
+    found = results.read(RESULTS / "demo.json")
+    for table in bench_tables(found)[:2]:
+        table.caption = None
         console.print(table)
+    for line in (describe(found.host), *trust(found)):
+        console.print(line)
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     return "```text\n" + "\n".join(lines).strip("\n") + "\n```"
 
@@ -198,8 +203,26 @@ def _quantize() -> str:
     return "\n".join([*lines, *drops, "", found["note"]])
 
 
+def _harness() -> str:
+    """Return how far the harness was right, and the Slovak students as it measures them."""
+    found = json.loads((RESULTS / "harness" / "summary.json").read_text(encoding="utf-8"))
+    clocks = json.loads((RESULTS / "harness" / "clock.json").read_text(encoding="utf-8"))
+    said = (
+        "Beside a sleep of known length and beside plain onnxruntime sessions with a clock of their own its medians"
+        f" are at most {found['outside_clock_difference_percent']:.1f} % off; it adds "
+        f"{found['overhead_percent']:.1f} % to a call at 1×32; speedups of two whole runs differ by at most "
+        f"{found['repeat_difference_percent']:.1f} % ({clocks['host']['cpu']}, one thread)."
+    )
+    slovak = markdown(results.read(RESULTS / "harness" / "slovak.json"))
+    tables = [line for line in slovak.splitlines() if line.startswith("|")]
+    at = next(number for number, line in enumerate(tables) if number and line.startswith("|  |"))
+    title = "The Slovak students on their test splits (`cut-only`: the same shape, fine-tuned without distillation):"
+    return "\n".join([said, "", title, "", *tables[:at], "", *tables[at:]])
+
+
 SECTIONS = {
     "demo": _demo,
+    "harness": _harness,
     "ladder": _ladder,
     "quantize": _quantize,
     "retention": _retention,
