@@ -121,14 +121,15 @@ def test_from_model_to_predictions(run, source, tmp_path):
     assert names(tmp_path) == ["fp32", "int8", "tuned"]
 
 
-def test_long_texts_are_cut_and_counted(run, source):
+def test_long_texts_are_read_in_windows(run, source):
     text = "good " * 50
     artifact = open_artifact(source / "artifact")
     code, out, err = run("predict", artifact.folder, text, "--json")
     assert (code, err) == (0, "")
-    assert json.loads(out)["truncated"] == 50 + 2 - artifact.max_length
+    assert json.loads(out)["windows"] == 5  # 14 words each, 11 apart
+    assert artifact.max_length == 16
     _, out, _ = run("predict", artifact.folder, text)
-    assert "36 tokens" in " ".join(out.split())
+    assert "read in 5 windows" in " ".join(out.split())
 
 
 def test_texts_come_from_standard_input_too(run, source):

@@ -1,7 +1,7 @@
 import pytest
 from tiny_artifact import unigram, wordpiece
 
-from edgecompress.runtime.encoding import encode
+from edgecompress.runtime.encoding import encode, encode_windows
 from edgecompress.words import DEFAULT_WORD_PATTERN, word_offsets
 
 
@@ -94,3 +94,28 @@ def test_many_texts_keep_their_order():
 )
 def test_the_default_word_pattern(text, words):
     assert [text[start:end] for start, end in word_offsets(DEFAULT_WORD_PATTERN, text)] == words
+
+
+@pytest.mark.parametrize("make", [wordpiece, unigram])
+@pytest.mark.parametrize("max_length", [4, 7, 16])
+def test_windows_hold_every_token_and_read_every_word_once(make, max_length):
+    tokenizer = make()
+    words = ["film", "dobrý", "good", "x", "v"] * 13
+    [whole] = encode(tokenizer, [words], 10_000)
+    [windows] = encode_windows(tokenizer, [words], max_length)
+    head, tail = whole.ids[:1], whole.ids[-1:]
+    assert all(len(one.ids) == max_length and one.ids[:1] == head and one.ids[-1:] == tail for one in windows)
+    read = {}
+    for one in windows:
+        for word, at in enumerate(one.first):
+            if at is not None:
+                assert word not in read
+                read[word] = one.ids[at]
+    assert read == {word: whole.ids[at] for word, at in enumerate(whole.first) if at is not None}
+
+
+def test_a_text_that_fits_is_one_window_as_before():
+    words = ["film", "good"]
+    assert encode_windows(wordpiece(), [words], 16) == [encode(wordpiece(), [words], 16)]
+    with pytest.raises(ValueError, match="leaves no room"):
+        encode_windows(wordpiece(), [words], 2)

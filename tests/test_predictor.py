@@ -1,4 +1,6 @@
+import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +13,9 @@ from tiny_artifact import LABELS, table, write_artifact, write_graph
 import edgecompress
 from edgecompress.artifact import seal
 from edgecompress.errors import ArtifactError, CheckError
-from edgecompress.runtime.predictions import Label, Span, Word, span_ranges
-from edgecompress.runtime.predictor import Predictor, from_artifact, load, softmax
+from edgecompress.export.schemes import SCHEMES
+from edgecompress.runtime.predictions import Label, Span, span_ranges
+from edgecompress.runtime.predictor import BATCH, Predictor, from_artifact, load, scales_over_batch, softmax
 
 MIXED = ["good", "", "bad " * 9, "   ", "\u0000\u0007", "\ud800", "film bad", "😀" * 7, "good film good", "\u200b"]
 SURE = math.exp(4) / (math.exp(4) + 4)  # the softmax of one logit of 4 among five
@@ -32,7 +35,7 @@ def ner(tmp_path):
 
 def test_a_text_gets_its_label_with_every_probability(sentiment):
     prediction = sentiment("Good film")  # logits (0, 4) / 4 tokens with [CLS] and [SEP]
-    assert prediction == Label("positive", prediction.probability, prediction.probabilities, 0)
+    assert prediction == Label("positive", prediction.probability, prediction.probabilities, 1)
     assert prediction.probability == pytest.approx(math.e / (1 + math.e))
     assert prediction.probabilities == pytest.approx({"negative": 1 / (1 + math.e), "positive": math.e / (1 + math.e)})
     assert sentiment.labels(["bad", "good", "bad bad"]) == ["negative", "positive", "negative"]
@@ -54,12 +57,49 @@ def test_empty_lists_and_tuples_are_fine(sentiment, ner):
     assert ner.tag_words([[], ["Ján"], []]) == [[], ["B-PER"], []]
 
 
-def test_truncated_tokens_are_counted(sentiment, ner):
-    assert sentiment("film " * 13 + "good").truncated == 0
-    cut = sentiment("film " * 14 + "good good")
-    assert (cut.label, cut.truncated) == ("negative", 2)
+def test_a_text_longer_than_the_model_is_read_in_windows(sentiment, ner):
+    assert sentiment("film " * 13 + "good").windows == 1
+    long = sentiment("film " * 14 + "good good")  # windows of 14 words: 14 × film; 12 × film and 2 × good
+    assert (long.label, long.windows) == ("positive", 2)
+    even, leaning = 0.5, 1 / (1 + math.exp(-4 / 16 * 2))
+    assert long.probabilities["positive"] == pytest.approx((even + leaning) / 2, abs=1e-6)
     tagged = ner("film " * 14 + "Ján")
-    assert (tagged.truncated, tagged.words[14], tagged.spans) == (1, Word("Ján", "O", 0.0, 70, 73), ())
+    assert (tagged.windows, tagged.words[14].tag) == (2, "B-PER")
+    assert [(s.text, s.start, s.end) for s in tagged.spans] == [("Ján", 70, 73)]
+
+
+def test_a_word_in_a_long_text_gets_the_tag_that_it_has_alone(ner):
+    words = ["film", "Ján", "Novák", "v", "Košice", "Kofola", "don't", "."] * 40
+    [tags] = ner.tag([words])
+    assert tags.windows > 10
+    assert tags.unseen == 0
+    [alone] = ner.tag([words[:8]])
+    assert tags.tags == alone.tags * 40
+
+
+def test_several_at_once_and_in_the_event_loop_are_as_one_after_the_other(ner):
+    texts = [f"film {'good ' * n}Ján Novák v Košice" for n in range(30)]
+    expected = ner(texts)
+
+    async def ask():
+        return await asyncio.gather(*(ner.predict_async([text]) for text in texts))
+
+    assert [one for [one] in asyncio.run(ask())] == expected
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ner, texts)) == expected
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_schemes_that_scale_over_a_batch_run_one_text_at_a_time(tmp_path, scheme):
+    artifact = replace(write_artifact(tmp_path), scheme=scheme)
+    assert scales_over_batch(scheme) == (SCHEMES[scheme].weights == "dynamic")
+    assert from_artifact(artifact).batch_size == (1 if SCHEMES[scheme].weights == "dynamic" else BATCH)
+    assert from_artifact(artifact, batch_size=7).batch_size == 7
+
+
+def test_low_memory_says_the_same(tmp_path):
+    artifact = write_artifact(tmp_path, "ner")
+    assert from_artifact(artifact, low_memory=True)(MIXED) == from_artifact(artifact)(MIXED)
 
 
 def test_words_and_spans_map_back_to_the_text(ner):
@@ -104,7 +144,7 @@ def test_offsets_survive_lone_surrogates_and_invisible_characters(ner):
 
 @pytest.mark.parametrize("text", ["", "  \n", "\x00", "\u200b"])
 def test_a_text_without_words_has_none(ner, text):
-    assert (ner(text).words, ner(text).spans, ner(text).truncated) == ((), (), 0)
+    assert (ner(text).words, ner(text).spans, ner(text).windows) == ((), (), 1)
 
 
 def test_words_without_a_token_follow_the_rule(tmp_path, ner):
@@ -193,7 +233,7 @@ def test_logits_that_are_not_numbers_are_refused(tmp_path):
         load(write_artifact(tmp_path, rows=rows).folder)("good")
 
 
-@pytest.mark.parametrize("numbers", [{"threads": -1}, {"batch_size": 0}])
+@pytest.mark.parametrize("numbers", [{"threads": -1}, {"batch_size": -1}])
 def test_impossible_numbers_are_refused(tmp_path, numbers):
     with pytest.raises(ValueError, match=next(iter(numbers))):
         from_artifact(write_artifact(tmp_path), **numbers)

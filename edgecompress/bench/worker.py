@@ -28,7 +28,6 @@ from edgecompress.tasks.examples import Example
 
 WARM_UP = 3
 _FIRST = (1, 32)
-_SCORED_AT_ONCE = 32
 Times = dict[str, float]  # part → milliseconds
 Pass = Callable[[], Iterator[Times]]
 
@@ -124,7 +123,7 @@ class Work:
 
     def score(self, examples: Sequence[Example]) -> tuple[list[Sequence[str]], int]:
         """Return the predicted labels of each example, and how many words were not seen."""
-        return predict(self.subject.predictor(_SCORED_AT_ONCE), examples)
+        return predict(self.subject.predictor(0), examples)
 
     def _run(self, feed: dict[str, Any]) -> None:
         logits = self.subject.session.run([OUTPUT], feed)[0]

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgecompress.runtime.predictor import Prediction
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _OUTPUT = click.option("-o", "--output", required=True, type=_FOLDER, help="Folder to write.")
 _TEXT = click.option("--text", "text_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -83,14 +84,39 @@ def convert(artifact: Path, output: Path, layout: str) -> None:
 @click.argument("artifact", type=_FOLDER)
 @click.argument("texts", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a text.")
+@click.option("--input", "source", type=_FILE, help="JSON lines or .txt, also .gz, of any size; with --output.")
+@click.option("--output", "target", type=_FILE, help="JSON lines: the input's fields, and the prediction.")
 @click.option("--threads", default=0, type=click.IntRange(0), show_default="all cores")
-def predict(artifact: Path, texts: tuple[str, ...], threads: int, *, as_json: bool) -> None:
-    """Label TEXTS, or the lines of standard input, with ARTIFACT."""
+@click.option("--batch-size", default=0, type=click.IntRange(0), show_default="what leaves answers the same",
+              help="Texts at a time; above 1, int8 probabilities depend on the company a text is in.")  # fmt: skip
+@click.option("--low-memory", is_flag=True, help="Give working memory back after each run.")
+def predict(
+    artifact: Path,
+    texts: tuple[str, ...],
+    source: Path | None,
+    target: Path | None,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Label TEXTS, the lines of standard input, or the file --input, with ARTIFACT.
+
+    A file is read a part at a time; the same command goes on where it was stopped.
+    """
     from edgecompress.runtime.predictor import load
 
-    given = list(texts) or _standard_input()
-    predictor = load(artifact, threads=threads)
     console = Console()
+    if (source is None) != (target is None) or (source and texts):
+        raise click.UsageError("give --input and --output together, and no TEXTS then")
+    if source and target:
+        from edgecompress.runtime.streaming import predict_file
+
+        with progress(console):
+            done = predict_file(load(artifact, **options), source, target)
+        console.print(f"{target}: {done:,} texts", highlight=False)
+        return
+    given = list(texts) or _standard_input()
+    predictor = load(artifact, **options)
     for text, prediction in zip(given, predictor(given), strict=True):
         if as_json:
             click.echo(json.dumps({"text": text, **dataclasses.asdict(prediction)}, ensure_ascii=False))
@@ -108,8 +134,8 @@ def _standard_input() -> list[str]:
 def _table(text: str, prediction: Prediction, *, spans: bool) -> Table:
     from edgecompress.runtime.predictions import Label
 
-    cut = f" (the last {prediction.truncated} tokens were cut off)" if prediction.truncated else ""
-    table = Table(title=f"{text}{cut}", title_justify="left", show_edge=False)
+    long = f" (read in {prediction.windows} windows)" if prediction.windows > 1 else ""
+    table = Table(title=f"{text}{long}", title_justify="left", show_edge=False)
     if isinstance(prediction, Label):
         rows = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
         table.add_column("label")

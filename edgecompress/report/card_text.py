@@ -189,7 +189,7 @@ def _history(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _limits(artifact: Artifact, found: Measured | None) -> Iterator[str]:
-    yield f"- A text is cut after {artifact.max_length} tokens, specials included; `.truncated` counts the rest."
+    yield f"- A text of more than {artifact.max_length} tokens is read in overlapping windows, see `.windows`."
     lengths = [
         step.options.get("training", {}).get("max_length") for step in artifact.history if step.stage == "finetune"
     ]

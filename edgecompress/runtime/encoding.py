@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _CHUNK = 1024  # texts a call: enough to keep the tokenizer's threads busy, few enough to keep memory low
+_UNLIMITED = 1 << 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -64,9 +65,56 @@ def encode(tokenizer: Tokenizer, examples_words: Sequence[Sequence[str]], max_le
     encoded = []
     for begin in range(0, len(examples_words), _CHUNK):
         chunk = examples_words[begin : begin + _CHUNK]
-        encodings = tokenizer.encode_batch([_SURROGATE.sub("\ufffd", " ".join(words)) for words in chunk])
+        encodings = tokenizer.encode_batch([_joined(words) for words in chunk])
         encoded += [_cut(*pair, max_length, markers) for pair in zip(encodings, chunk, strict=True)]
     return encoded
+
+
+def encode_windows(
+    tokenizer: Tokenizer, examples_words: Sequence[Sequence[str]], max_length: int
+) -> list[list[Encoded]]:
+    """Encode each example's words as windows of at most ``max_length`` tokens, specials included: most need only one.
+
+    Neighbouring windows share a quarter of their tokens, and the last one ends with the text. ``first`` of a window
+    holds the words that are read there: each word once, where it has the most context on its shorter side. Raises
+    ValueError when ``max_length`` leaves no room for a token.
+    """
+    whole = encode(tokenizer, examples_words, _UNLIMITED)
+    specials = tokenizer.num_special_tokens_to_add(is_pair=False)
+    if max_length <= specials:
+        raise ValueError(f"max_length {max_length} leaves no room beside the special tokens: raise it")
+    return [
+        [one] if len(one.ids) <= max_length else _windows(one, max_length, _ends(tokenizer, words))
+        for one, words in zip(whole, examples_words, strict=True)
+    ]
+
+
+def _ends(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[int, int]:
+    """Return how many specials stand before and after a long text."""
+    mask = tokenizer.encode(_joined(words)).special_tokens_mask
+    return mask.index(0), mask[::-1].index(0)
+
+
+def _joined(words: Sequence[str]) -> str:
+    return _SURROGATE.sub("\ufffd", " ".join(words))
+
+
+def _windows(one: Encoded, max_length: int, ends: tuple[int, int]) -> list[Encoded]:
+    head, tail = ends
+    room, count = max_length - head - tail, len(one.ids) - head - tail
+    step = max(1, room - room // 4)
+    starts = [*range(0, count - room, step), count - room]
+    centres = [head + start + (room - 1) / 2 for start in starts]
+    # all windows are equally long, so the one whose centre is nearest gives a word the most context
+    owner = [at if at is None else min(range(len(starts)), key=lambda n: abs(centres[n] - at)) for at in one.first]
+    made = []
+    for number, start in enumerate(starts):
+        ids = one.ids[:head] + one.ids[head + start : head + start + room] + one.ids[len(one.ids) - tail :]
+        mine = [
+            at - start if at is not None and who == number else None for at, who in zip(one.first, owner, strict=True)
+        ]
+        made.append(Encoded(ids, mine, 0))
+    return made
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

@@ -11,19 +11,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Label:
-    """A text's label. ``probabilities`` holds every label's; ``truncated`` counts the tokens that were cut off."""
+    """A text's label. ``probabilities`` holds every label's, the mean over ``windows`` for a text longer than the model
+    takes, weighted by their tokens.
+    """
 
     label: str
     probability: float
     probabilities: Mapping[str, float]
-    truncated: int
+    windows: int = 1
 
 
 @dataclass(frozen=True)
 class Word:
     """One word with its tag. ``start`` and ``end`` are indices into the text that was given.
 
-    ``probability`` is 0.0 for a word that the model did not see (cut off, or nothing but invisible characters).
+    ``probability`` is 0.0 for a word that the model did not see (nothing but invisible characters).
     """
 
     text: str
@@ -46,21 +48,23 @@ class Span:
 
 @dataclass(frozen=True)
 class Tagged:
-    """A text's words and, for a task with spans, its spans. ``truncated`` counts the tokens that were cut off."""
+    """A text's words and, for a task with spans, its spans; a text longer than the model takes is read in several
+    ``windows``, each word where it has the most context.
+    """
 
     words: tuple[Word, ...]
     spans: tuple[Span, ...]
-    truncated: int
+    windows: int = 1
 
 
 @dataclass(frozen=True)
 class Tags:
-    """One tag and one probability a word; ``unseen`` counts the words without a token, ``truncated`` the cut tokens."""
+    """One tag and one probability a word; ``unseen`` counts the words without a token; see :class:`Tagged`."""
 
     tags: tuple[str, ...]
     probabilities: tuple[float, ...]
     unseen: int
-    truncated: int
+    windows: int = 1
 
 
 def join_spans(text: str, words: Sequence[Word]) -> tuple[Span, ...]:

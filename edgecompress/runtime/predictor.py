@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from edgecompress.artifact import Artifact, open_artifact
 from edgecompress.errors import ArtifactError, CheckError
-from edgecompress.runtime.encoding import Encoded, encode, open_tokenizer
+from edgecompress.runtime.encoding import Encoded, encode_windows, open_tokenizer
 from edgecompress.runtime.predictions import Label, Tagged, Tags, Word, join_spans
 from edgecompress.runtime.session import open_session
 from edgecompress.words import word_offsets
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Prediction = Label | Tagged
 Offsets = Sequence[tuple[int, int]]
+Windows = Sequence[tuple["Encoded", "NDArray[np.float32]"]]  # of one text, each with its probabilities
 BATCH = 32
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
@@ -31,28 +34,32 @@ OUTPUT = "logits"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Texts on their way: ``words`` and their ``offsets`` for token tasks; ``encoded`` holds those at ``filled``, as a
-    sentence without words is not sent through the graph.
+    """Texts on their way: ``words`` and their ``offsets`` for token tasks. ``encoded`` holds the windows of those at
+    ``filled`` (a sentence without words is not sent through the graph), ``counts`` of each.
     """
 
     texts: Sequence[str]
     offsets: Sequence[Offsets]
     words: Sequence[Sequence[str]]
     filled: Sequence[int]
+    counts: Sequence[int]
     encoded: Sequence[Encoded]
 
 
 class Predictor:
     """An opened artifact. Call it with a text for one prediction, or with a list of texts for a list of them.
 
-    Texts are sorted by length and run ``batch_size`` at a time, padded to the longest of the batch. A fp32 model gives
-    a text the same answer in any company, up to rounding; a "dynamic-int8" one scales activations over the whole batch,
-    so probabilities move slightly with the company a text is in: ``batch_size=1`` avoids that.
+    A text gets the same answer in any company, up to rounding. Texts are sorted by length and run ``batch_size`` at a
+    time, padded to the longest of the batch; schemes that scale activations over the whole batch ("int8…", "int4",
+    "dynamic-…") run one text at a time unless ``batch_size`` says otherwise, and then probabilities move slightly with
+    the company a text is in. A text longer than the model takes is read in overlapping windows, none of it is cut.
+    Several threads may use one predictor.
     """
 
     def __init__(
-        self, artifact: Artifact, tokenizer: Tokenizer, session: onnxruntime.InferenceSession, batch_size: int = BATCH
+        self, artifact: Artifact, tokenizer: Tokenizer, session: onnxruntime.InferenceSession, batch_size: int = 0
     ) -> None:
+        batch_size = batch_size or (1 if scales_over_batch(artifact.scheme) else BATCH)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: give a number from 1")
         _check_graph(artifact, session)
@@ -85,8 +92,8 @@ class Predictor:
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[Tags]:
         """Return tags, probabilities and counts for sentences that are already split into words.
 
-        A word that the model does not see (cut off at ``max_length``, or normalised to nothing) gets probability 0.0
-        and the tag "O" for a task with spans, else "X" where the artifact has it, else the artifact's first label.
+        A word that the model does not see (normalised to nothing) gets probability 0.0 and the tag "O" for a task with
+        spans, else "X" where the artifact has it, else the artifact's first label.
         Raises ValueError for a text task.
         """
         if self.artifact.task.kind != "token":
@@ -99,6 +106,10 @@ class Predictor:
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
         prepared = self.prepare(texts)
         return self.finish(prepared, self.infer(prepared))
+
+    async def predict_async(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return what calling the predictor returns; the event loop goes on while a thread works."""
+        return await asyncio.to_thread(self._predict, _checked(texts))
 
     def prepare(self, texts: Sequence[str]) -> Prepared:
         """Split and tokenize texts: the first of the three steps of a prediction."""
@@ -116,8 +127,7 @@ class Predictor:
     def finish(self, prepared: Prepared, probabilities: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         """Turn the probabilities of :meth:`infer` into predictions, one a text: the third step."""
         if self.artifact.task.kind == "text":
-            pairs = zip(probabilities, prepared.encoded, strict=True)
-            return [self._one_label(scores, one) for scores, one in pairs]
+            return [self._one_label(own) for own in _grouped(prepared, probabilities)]
         return list(self._tagged(prepared, self._all_tags(prepared, probabilities)))
 
     def _split(
@@ -128,30 +138,36 @@ class Predictor:
     def _encoded(
         self, texts: Sequence[str], offsets: Sequence[Offsets], words: Sequence[Sequence[str]], filled: Sequence[int]
     ) -> Prepared:
-        encoded = encode(self._tokenizer, [words[index] for index in filled], self.artifact.max_length)
-        return Prepared(texts, offsets, words, filled, encoded)
+        windows = encode_windows(self._tokenizer, [words[index] for index in filled], self.artifact.max_length)
+        counts = [len(own) for own in windows]
+        return Prepared(texts, offsets, words, filled, counts, [one for own in windows for one in own])
 
-    def _one_label(self, scores: NDArray[np.float32], encoded: Encoded) -> Label:
+    def _one_label(self, windows: Windows) -> Label:
+        scores = np.average([p for _, p in windows], axis=0, weights=[len(one.ids) or 1 for one, _ in windows])
         best = int(scores.argmax())
         named = dict(zip(self.artifact.labels, scores.tolist(), strict=True))
-        return Label(self.artifact.labels[best], float(scores[best]), named, encoded.tokens_dropped)
+        return Label(self.artifact.labels[best], float(scores[best]), named, len(windows))
 
     def _tagged(self, prepared: Prepared, all_tags: Sequence[Tags]) -> Iterator[Tagged]:
         for text, spans, words, tags in zip(prepared.texts, prepared.offsets, prepared.words, all_tags, strict=True):
             rows = zip(words, tags.tags, tags.probabilities, spans, strict=True)
             tagged = tuple(Word(word, tag, probability, *span) for word, tag, probability, span in rows)
-            yield Tagged(tagged, join_spans(text, tagged) if self.artifact.task.spans else (), tags.truncated)
+            yield Tagged(tagged, join_spans(text, tagged) if self.artifact.task.spans else (), tags.windows)
 
     def _all_tags(self, prepared: Prepared, probabilities: Sequence[NDArray[np.float32]]) -> list[Tags]:
-        tags = [Tags((), (), 0, 0)] * len(prepared.words)
-        for index, one, scores in zip(prepared.filled, prepared.encoded, probabilities, strict=True):
-            tags[index] = self._tags(one, scores)
+        tags = [Tags((), (), 0)] * len(prepared.words)
+        for index, windows in zip(prepared.filled, _grouped(prepared, probabilities), strict=True):
+            tags[index] = self._tags(windows)
         return tags
 
-    def _tags(self, encoded: Encoded, scores: NDArray[np.float32]) -> Tags:
-        labels, unseen = self.artifact.labels, encoded.first.count(None)
-        best = [(self._unseen_tag(), 0.0) if at is None else _best(labels, scores[at]) for at in encoded.first]
-        return Tags(tuple(tag for tag, _ in best), tuple(score for _, score in best), unseen, encoded.tokens_dropped)
+    def _tags(self, windows: Windows) -> Tags:
+        best: list[tuple[str, float] | None] = [None] * len(windows[0][0].first)
+        for one, scores in windows:
+            for word, at in enumerate(one.first):
+                if at is not None:
+                    best[word] = _best(self.artifact.labels, scores[at])
+        found = [(self._unseen_tag(), 0.0) if pair is None else pair for pair in best]
+        return Tags(tuple(t for t, _ in found), tuple(p for _, p in found), best.count(None), len(windows))
 
     def _unseen_tag(self) -> str:
         if self.artifact.task.spans:
@@ -182,15 +198,31 @@ class Predictor:
         return logits
 
 
-def load(folder: Path | str, *, threads: int = 0) -> Predictor:
-    """Open the artifact in ``folder`` on ``threads`` cores (0: all that this process may use). Raises ArtifactError."""
-    return from_artifact(open_artifact(folder), threads=threads)
+def load(folder: Path | str, *, threads: int = 0, batch_size: int = 0, low_memory: bool = False) -> Predictor:
+    """Open the artifact in ``folder``; see :func:`from_artifact`. Raises ArtifactError."""
+    return from_artifact(open_artifact(folder), threads=threads, batch_size=batch_size, low_memory=low_memory)
 
 
-def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = BATCH) -> Predictor:
-    """Open an artifact that was checked already. Raises ArtifactError when its tokenizer or its graph is unusable."""
-    session = open_session(artifact.model_path, threads=threads)
+def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = 0, low_memory: bool = False) -> Predictor:
+    """Open an artifact that was checked already, on ``threads`` cores (0: all that this process may use).
+
+    ``batch_size`` texts run at a time (0: as many as leave answers the same). ``low_memory`` gives working memory back
+    after each run. Raises ArtifactError when its tokenizer or its graph is unusable, ValueError for a negative number.
+    """
+    session = open_session(artifact.model_path, threads=threads, low_memory=low_memory)
     return Predictor(artifact, open_tokenizer(artifact.tokenizer_path), session, batch_size)
+
+
+def scales_over_batch(scheme: str) -> bool:
+    """Whether a scheme's activations are scaled over the whole batch, so that a text's answer depends on the others."""
+    return scheme.startswith(("dynamic-", "int8", "int4"))
+
+
+def _grouped(prepared: Prepared, probabilities: Sequence[NDArray[np.float32]]) -> Iterator[Windows]:
+    """Yield the windows of each text with their probabilities."""
+    pairs = zip(prepared.encoded, probabilities, strict=True)
+    for count in prepared.counts:
+        yield list(islice(pairs, count))
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,132 @@
+"""Predictions for a file of any size: a part at a time, and from where it stopped when it is run again."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from edgecompress.errors import TaskDataError
+from edgecompress.files import check_writable, output_error, refuse_existing, write_json
+from edgecompress.progress import report
+
+if TYPE_CHECKING:
+    from edgecompress.runtime.predictor import Predictor
+
+CHUNK = 256  # texts held in memory
+Row = dict[str, Any]
+
+
+def predict_file(predictor: Predictor, source: Path, target: Path) -> int:
+    """Write every line of ``source`` with its prediction to ``target``, JSON lines, and return how many.
+
+    A line of ``source`` is a text (.txt), or a JSON object (.jsonl) with "text" or, for token tasks, "tokens", either
+    also .gz; its other fields are kept, and "prediction" is added. What is done lies in ``target``.part until all is:
+    run again for the same file and artifact, it goes on from there. Raises TaskDataError for a line that cannot be
+    read, OutputError when ``target`` exists or cannot be written.
+    """
+    refuse_existing(target)
+    check_writable(target)
+    part, note = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
+    about = _about(predictor, source)
+    done = _done(part) if _read(note) == about and part.is_file() else 0
+    size = source.stat().st_size
+    try:
+        if not done:
+            part.unlink(missing_ok=True)
+        write_json(note, about)
+        with source.open("rb") as raw, part.open("ab") as out:
+            rows = islice(_rows(source, raw), done, None)
+            while chunk := list(islice(rows, CHUNK)):
+                for row, said in zip(chunk, _predicted(predictor, chunk, source), strict=True):
+                    line = json.dumps({**row, "prediction": said}, ensure_ascii=False).encode("utf-8", "replace")
+                    out.write(line + b"\n")
+                out.flush()
+                done += len(chunk)
+                report("predict", raw.tell(), size, f"{done:,} texts")
+        part.replace(target)
+        note.unlink()
+    except OSError as error:
+        raise output_error(target, error) from error
+    return done
+
+
+def _about(predictor: Predictor, source: Path) -> Row:
+    """Return what tells whether a part may be gone on with."""
+    if not source.is_file():
+        raise TaskDataError(f"{source} does not exist: check the path")
+    seen, artifact = source.stat(), predictor.artifact
+    return {
+        "input": [source.name, seen.st_size, seen.st_mtime_ns],
+        "artifact": artifact.checksums[artifact.model_file],
+        "tokenizer": artifact.checksums["tokenizer.json"],
+    }
+
+
+def _read(note: Path) -> object:
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or half of one: then the work begins anew
+        return None
+
+
+def _done(part: Path) -> int:
+    """Return how many whole lines there are, and cut off what a stop left of one."""
+    count, end = 0, 0
+    with part.open("rb+") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                count, end = count + 1, end + len(line)
+        file.truncate(end)
+    return count
+
+
+def _rows(source: Path, raw: BinaryIO) -> Iterator[Row]:
+    lines: Any = gzip.GzipFile(fileobj=raw) if source.suffix == ".gz" else raw
+    plain = source.name.removesuffix(".gz").endswith(".txt")
+    try:
+        for number, line in enumerate(lines, 1):
+            text = line.decode("utf-8").rstrip("\r\n")
+            if plain or text.strip():
+                yield {"text": text} if plain else _row(text, f"{source}:{number}")
+    except UnicodeDecodeError as error:
+        raise TaskDataError(f"{source}:{number} is not UTF-8 ({error.reason}): convert it with iconv") from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise TaskDataError(f"{source} is damaged or cut short ({error}): get it again") from error
+
+
+def _row(text: str, place: str) -> Row:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TaskDataError(f"{place} is not JSON ({error}): write one object a line") from error
+    if not isinstance(row, dict):
+        raise TaskDataError(f"{place} is {type(row).__name__}, not an object: write one object a line")
+    return row
+
+
+def _predicted(predictor: Predictor, rows: list[Row], source: Path) -> list[Row]:
+    """Return one prediction a row; rows with tokens and rows with a text may stand side by side."""
+    words = [row["tokens"] if "tokens" in row and "text" not in row else None for row in rows]
+    for row, given in zip(rows, words, strict=True):
+        _check(row, given, predictor, source)
+    texts = iter(predictor([row["text"] for row, given in zip(rows, words, strict=True) if given is None]))
+    tags = iter(
+        predictor.tag([given for given in words if given is not None]) if any(w is not None for w in words) else ()
+    )
+    return [dataclasses.asdict(next(texts) if given is None else next(tags)) for given in words]
+
+
+def _check(row: Row, words: object, predictor: Predictor, source: Path) -> None:
+    text = row.get("text")
+    if words is None and isinstance(text, str):
+        return
+    token = predictor.artifact.task.kind == "token"
+    if token and isinstance(words, list) and all(isinstance(word, str) for word in words):
+        return
+    allowed = '"text", a string' + (', or "tokens", a list of strings' if token else "")
+    raise TaskDataError(f"{source}: {json.dumps(row, ensure_ascii=False)[:80]} has no {allowed}")
