@@ -1,7 +1,7 @@
 """Compress multilingual encoders into small, checked ONNX students, and serve them without torch.
 
 >>> import edgecompress
->>> predict = edgecompress.load("out/slovak-ner")   # a folder that `edgecompress build` wrote  # doctest: +SKIP
+>>> predict = edgecompress.load("out/slovak-ner")   # a folder that `edgecompress run` wrote    # doctest: +SKIP
 >>> predict("Ján býva v Košiciach.").spans                                                      # doctest: +SKIP
 """
 
@@ -19,11 +19,13 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"  # a test holds it equal to pyproject.toml; reading the metadata would cost every command 10 ms
 
 
-def load(folder: Path | str, *, threads: int = 0) -> Predictor:
+def load(folder: Path | str, *, threads: int = 0, batch_size: int = 0) -> Predictor:
     """Open the artifact in ``folder`` for prediction on ``threads`` cores (0: all that this process may use).
+
+    ``batch_size`` texts run at a time (0: as many as leave answers the same).
 
     Raises ArtifactError when the folder is incomplete, changed or foreign.
     """
     from edgecompress.runtime import predictor  # brings numpy and onnxruntime, which `import edgecompress` must not
 
-    return predictor.load(folder, threads=threads)
+    return predictor.load(folder, threads=threads, batch_size=batch_size)

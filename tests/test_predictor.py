@@ -97,11 +97,6 @@ def test_schemes_that_scale_over_a_batch_run_one_text_at_a_time(tmp_path, scheme
     assert from_artifact(artifact, batch_size=7).batch_size == 7
 
 
-def test_low_memory_says_the_same(tmp_path):
-    artifact = write_artifact(tmp_path, "ner")
-    assert from_artifact(artifact, low_memory=True)(MIXED) == from_artifact(artifact)(MIXED)
-
-
 def test_words_and_spans_map_back_to_the_text(ner):
     text = "  Ján\tNovák,\n v  Košice-Kofola."
     tagged = ner(text)

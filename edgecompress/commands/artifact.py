@@ -89,7 +89,6 @@ def convert(artifact: Path, output: Path, layout: str) -> None:
 @click.option("--threads", default=0, type=click.IntRange(0), show_default="all cores")
 @click.option("--batch-size", default=0, type=click.IntRange(0), show_default="what leaves answers the same",
               help="Texts at a time; above 1, int8 probabilities depend on the company a text is in.")  # fmt: skip
-@click.option("--low-memory", is_flag=True, help="Give working memory back after each run.")
 def predict(
     artifact: Path,
     texts: tuple[str, ...],

@@ -198,18 +198,19 @@ class Predictor:
         return logits
 
 
-def load(folder: Path | str, *, threads: int = 0, batch_size: int = 0, low_memory: bool = False) -> Predictor:
+def load(folder: Path | str, *, threads: int = 0, batch_size: int = 0) -> Predictor:
     """Open the artifact in ``folder``; see :func:`from_artifact`. Raises ArtifactError."""
-    return from_artifact(open_artifact(folder), threads=threads, batch_size=batch_size, low_memory=low_memory)
+    return from_artifact(open_artifact(folder), threads=threads, batch_size=batch_size)
 
 
-def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = 0, low_memory: bool = False) -> Predictor:
+def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = 0) -> Predictor:
     """Open an artifact that was checked already, on ``threads`` cores (0: all that this process may use).
 
-    ``batch_size`` texts run at a time (0: as many as leave answers the same). ``low_memory`` gives working memory back
-    after each run. Raises ArtifactError when its tokenizer or its graph is unusable, ValueError for a negative number.
+    ``batch_size`` texts run at a time (0: as many as leave answers the same).
+
+    Raises ArtifactError when its tokenizer or its graph is unusable, ValueError for a negative number.
     """
-    session = open_session(artifact.model_path, threads=threads, low_memory=low_memory)
+    session = open_session(artifact.model_path, threads=threads)
     return Predictor(artifact, open_tokenizer(artifact.tokenizer_path), session, batch_size)
 
 

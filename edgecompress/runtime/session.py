@@ -26,12 +26,10 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def open_session(
-    path: Path, *, threads: int = 0, device: str = "cpu", low_memory: bool = False
-) -> onnxruntime.InferenceSession:
+def open_session(path: Path, *, threads: int = 0, device: str = "cpu") -> onnxruntime.InferenceSession:
     """Open ``path`` with every graph optimisation on ``threads`` cores (0: all that this process may use).
 
-    ``low_memory`` gives working memory back after each run. With ``device`` "cuda" nodes run on the GPU where they can.
+    With ``device`` "cuda" nodes run on the GPU where they can.
     Raises ArtifactError when onnxruntime cannot read or run the file, InputError without its CUDA provider, ValueError
     for a negative ``threads``.
     """
@@ -44,7 +42,6 @@ def open_session(
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _ERRORS_ONLY
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = not low_memory
     if device == "cuda" and _PROVIDERS[device][0] not in onnxruntime.get_available_providers():
         raise InputError("this onnxruntime has no CUDA provider: install onnxruntime-gpu in its place")
     try:
