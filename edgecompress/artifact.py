@@ -219,11 +219,15 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a listed file; a manifest is not trusted to name files elsewhere, not even through a link."""
+    """Return the path of a listed file; a manifest is not trusted to name files elsewhere, not even through a link.
+
+    The model hub's cache is trusted: there every file of snapshots/REVISION is a link into blobs, beside snapshots.
+    """
     parts = PurePosixPath(name).parts
-    path = folder / name
+    path, home = folder / name, folder.resolve()
     plain = bool(parts) and ".." not in parts and not name.startswith("/") and not set(name) & set("\\:\0")
-    if not plain or not path.resolve().is_relative_to(folder.resolve()):
+    allowed = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
+    if not plain or not any(path.resolve().is_relative_to(place) for place in allowed):
         raise _bad(
             folder, f"{name!r} points outside the folder: do not use this artifact, get it again from its source"
         )

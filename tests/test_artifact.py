@@ -119,6 +119,21 @@ def test_links_cannot_point_outside(tmp_path):
     assert "points outside the folder" in refused(tmp_path / "a")
 
 
+def test_the_cache_of_the_model_hub_is_an_artifact_too(tmp_path):
+    write_artifact(tmp_path / "made", "ner")
+    blobs, snapshot = tmp_path / "models--me--ner" / "blobs", tmp_path / "models--me--ner" / "snapshots" / "0123"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted((tmp_path / "made").iterdir())):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    assert open_artifact(snapshot).task.name == "ner"
+    (tmp_path / "models--me--ner" / "elsewhere").write_bytes((blobs / "0").read_bytes())
+    (snapshot / "model.onnx").unlink()
+    (snapshot / "model.onnx").symlink_to("../../elsewhere")
+    assert "points outside the folder" in refused(snapshot)
+
+
 def test_seal_refuses_fields_that_contradict_each_other(tmp_path):
     good = write_artifact(tmp_path, "ner")
     with pytest.raises(ArtifactError, match="needs a 'word_pattern'"):

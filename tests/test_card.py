@@ -7,7 +7,7 @@ from sample_results import a_failure, sample_results
 from tiny_artifact import write_artifact
 
 from edgecompress import extras
-from edgecompress.artifact import open_artifact, seal
+from edgecompress.artifact import seal
 from edgecompress.bench import results
 from edgecompress.errors import InputError, MissingExtraError
 from edgecompress.export.schemes import SCHEMES
@@ -172,16 +172,9 @@ def test_other_layouts_claim_no_more_than_where_the_files_lie(tmp_path):
     assert "optimum" not in card
 
 
-def test_the_hubs_cache_is_no_place_to_open_an_artifact(tmp_path):
-    """Why the card downloads to a folder: in the cache, files are links to others outside it."""
+def test_the_card_says_how_to_load_it(tmp_path):
     artifact = an_artifact(tmp_path / "a")
-    cache = tmp_path / "snapshot"
-    cache.mkdir()
-    for path in artifact.folder.iterdir():
-        (cache / path.name).symlink_to(path)
-    with pytest.raises(InputError, match="outside the folder"):
-        open_artifact(cache)
-    assert 'snapshot_download("me/slovak", local_dir="slovak")' in render(artifact, FULL)
+    assert 'edgecompress.load(snapshot_download("me/slovak"))' in render(artifact, FULL)
     assert f'edgecompress.load("{artifact.folder.name}")' in render(artifact, About())
 
 

@@ -58,13 +58,12 @@ def _what(artifact: Artifact, about: About) -> Iterator[str]:
 
 
 def _use(artifact: Artifact, about: About) -> Iterator[str]:
-    folder = f'snapshot_download("{about.repo}", local_dir="{name_of(artifact, about)}")'
     packages = "edgecompress huggingface_hub" if about.repo else "edgecompress"
     yield f"With onnxruntime, tokenizers and numpy, no torch, after `pip install {packages}`:"
     yield from ("", "```python", "import edgecompress")
     if about.repo:
-        # local_dir: the hub's cache links to files outside the folder, which an artifact is not allowed to do
-        yield from ("from huggingface_hub import snapshot_download", "", f"predict = edgecompress.load({folder})")
+        load = f'predict = edgecompress.load(snapshot_download("{about.repo}"))'
+        yield from ("from huggingface_hub import snapshot_download", "", load)
     else:
         yield f'predict = edgecompress.load("{name_of(artifact, about)}")  # this folder'
     yield from (f'predict("…"){_ANSWERS.get(artifact.task.name, "")}', "```", "")
