@@ -139,7 +139,7 @@ def test_the_history(tmp_path):
 
 def test_limits(tmp_path):
     limits = "\n".join(lines_of(render(an_artifact(tmp_path / "a"), FULL), "Limits"))
-    assert "cut after 16 tokens" in limits
+    assert "more than 16 tokens is read in overlapping windows" in limits
     assert "fine-tuned on at most 8 tokens" in limits
     assert "On 200 texts, 99.7% of decisions are the fp32 model's." in limits
     assert "was not measured: do so" in limits
