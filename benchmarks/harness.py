@@ -2,6 +2,7 @@
 
     python benchmarks/harness.py clock ARTIFACT
     python benchmarks/harness.py repeat --teacher TEACHER SUBJECT…
+    python benchmarks/harness.py slovak RETENTION/slk -o WORK
     python benchmarks/harness.py summary
 
 ``clock``: the harness's turns beside (a) an operation that sleeps for a known time and (b) plain onnxruntime sessions
@@ -13,10 +14,12 @@ Results are in benchmarks/results/harness.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -26,17 +29,26 @@ import click
 import numpy as np
 from rich.console import Console
 
-from edgecompress.bench import harness, worker
-from edgecompress.bench.cells import Plan
+from edgecompress.artifact import open_artifact
+from edgecompress.bench import harness, results, worker
+from edgecompress.bench.cells import REAL, Plan
 from edgecompress.bench.host import host
-from edgecompress.bench.lane import Lane
+from edgecompress.bench.lane import Lane, core_numbers
 from edgecompress.bench.opening import How, Opened
+from edgecompress.bench.results import Role
 from edgecompress.bench.subjects import Target, entries
 from edgecompress.commands.show import progress
+from edgecompress.encoder import sources
+from edgecompress.export.onnx import export
+from edgecompress.export.quantize import quantize
 from edgecompress.files import write_json
+from edgecompress.report.terminal import bench_tables
 from edgecompress.runtime.encoding import open_tokenizer
+from edgecompress.tasks import TASKS
+from edgecompress.tasks.examples import read_examples
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "harness"
+SCHEME = "int8-tables4"
 SLEEP = 0.004  # seconds, about what a student takes
 SHAPES = ((1, 32), (1, 128))
 ROUNDS, CALLS, LIMIT = 20, 150, 120.0
@@ -136,7 +148,7 @@ def _compared(ours: Lane, theirs: Lane, cell: tuple[int, int], given: tuple[str,
 @click.argument("artifact", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def clock(artifact: Path) -> None:
     """Compare the harness's times with a sleep's and with plain sessions': clock.json."""
-    core, found = harness.core_numbers()[:1], {}
+    core, found = core_numbers()[:1], {}
     known = int(open_tokenizer(artifact / "tokenizer.json").get_vocab_size())  # the very ids of the harness
     with closing(Lane(core, sleeping)) as ours, closing(Lane(core, plain)) as theirs:
         ours.ask("open", Target(artifact, "artifact", ""), How(), limit=LIMIT)
@@ -181,6 +193,40 @@ def repeat(subjects: Sequence[str], teacher: str, seconds: float) -> None:
 
 
 @main.command()
+@click.argument("models", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
+def slovak(models: Path, output: Path) -> None:
+    """Measure the Slovak students of the retention benchmark (its WORK/slk) on their test splits: slovak.json."""
+    stages = {"teacher": "teacher", "cut-only": "cut-only-maximum-s0", "student": "default-maximum-s0"}
+    tests = {task: read_examples([_split(task)], TASKS[task]) for task in TASKS}
+    with progress(Console()):
+        for (row, stage), task in product(stages.items(), TASKS):
+            plain = output / f"{row}-{task}-fp32"
+            if not plain.is_dir():
+                export(sources.load(str(models / "stages" / f"{stage}-{task}")), plain)
+        for task in TASKS:
+            small = output / f"student-{task}-{SCHEME}"
+            if not small.is_dir():
+                quantize(open_artifact(output / f"student-{task}-fp32"), small, scheme=SCHEME)
+        specs: list[tuple[str, Role]] = [
+            (f"teacher={output}/teacher-{{task}}-fp32", "teacher"),
+            (f"cut-only={output}/cut-only-{{task}}-fp32", "baseline"),
+            (f"student={output}/student-{{task}}-fp32", "student"),
+            (f"{SCHEME}={output}/student-{{task}}-{SCHEME}", "student"),
+        ]
+        rows = entries(specs, {task: task for task in TASKS})
+        plan = Plan(batches=(1,), lengths=(32, 128, REAL), seconds=4.0, rounds=10)
+        found = harness.measure(rows, tests, plan, name="slovak")
+    results.write(RESULTS / "slovak.json", found)
+    for table in bench_tables(found):
+        Console().print(table)
+
+
+def _split(task: str) -> Path:
+    return Path(os.environ["EDGECOMPRESS_DATA"]) / task / "slk_Latn" / "test.jsonl"
+
+
+@main.command()
 def summary() -> None:
     """Write summary.json."""
     clocks, repeated = (json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("clock", "repeat"))
@@ -189,6 +235,7 @@ def summary() -> None:
         "repeat_difference_percent": max(row["difference_percent"] for row in repeated["rows"]),
         "outside_clock_difference_percent": max(abs(row["difference_percent"]) for row in rows.values()),
         "overhead_percent": rows["1x32"]["overhead_percent"],
+        "overhead_percent_1x128": rows["1x128"]["overhead_percent"],
         "noise_percent": max(one["noise"] for one in repeated["disturbed"]),
         "waiting_percent": max(one["waiting"] for one in repeated["disturbed"]),
         "note": f"One thread of {clocks['host']['cpu']}. The largest of each; overhead: the harness's seconds a call"

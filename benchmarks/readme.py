@@ -210,14 +210,18 @@ def _harness() -> str:
     said = (
         "Beside a sleep of known length and beside plain onnxruntime sessions with a clock of their own its medians"
         f" are at most {found['outside_clock_difference_percent']:.1f} % off; it adds "
-        f"{found['overhead_percent']:.1f} % to a call at 1×32; speedups of two whole runs differ by at most "
-        f"{found['repeat_difference_percent']:.1f} % ({clocks['host']['cpu']}, one thread)."
+        f"{found['overhead_percent']:.1f} % to a call at 1×32 and "
+        f"{found['overhead_percent_1x128']:.1f} % at 1×128; speedups of two whole runs differ by at most "
+        f"{found['repeat_difference_percent']:.1f} % ({clocks['host']['cpu']}, one thread; turns lay within "
+        f"±{found['noise_percent']:.0f} %)."
     )
-    slovak = markdown(results.read(RESULTS / "harness" / "slovak.json"))
+    measured = results.read(RESULTS / "harness" / "slovak.json")
+    slovak = markdown(measured)
     tables = [line for line in slovak.splitlines() if line.startswith("|")]
     at = next(number for number, line in enumerate(tables) if number and line.startswith("|  |"))
     title = "The Slovak students on their test splits (`cut-only`: the same shape, fine-tuned without distillation):"
-    return "\n".join([said, "", title, "", *tables[:at], "", *tables[at:]])
+    about = f"{describe(measured.host)}. {' '.join(trust(measured))}"
+    return "\n".join([said, "", title, "", *tables[:at], "", *tables[at:], "", about])
 
 
 SECTIONS = {

@@ -11,7 +11,7 @@ import torch
 from tiny_artifact import write_artifact
 from tiny_models import bundle, task_files
 
-from edgecompress.bench import results
+from edgecompress.bench import harness, results
 from edgecompress.bench.opening import How, ids_of, open_target
 from edgecompress.bench.subjects import Target
 from edgecompress.encoder.bundle import save
@@ -113,6 +113,9 @@ def test_sizes_alone_and_a_preset(run, made, tmp_path):
         (["--test", "topic=absent.jsonl"], "absent.jsonl does not exist"),
         (["--length", "real"], "give --test topic=FILE"),
         (["--teacher", "nothing-here"], "nothing-here is neither an artifact"),
+        (["--preset", "edge", "--batch", "8"], "--preset edge sets --batch itself: give one or the other"),
+        (["--seconds", "nan"], "--seconds nan: give a number of seconds"),
+        (["--time-limit", "inf"], "--time-limit inf: give a number of seconds"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(run, made, tmp_path, words, says):
@@ -147,6 +150,24 @@ def test_a_subject_that_fails_everywhere_is_an_error(run, tmp_path):
     code, _, err = run("bench", tmp_path / "bad" / "model.onnx", *QUICK[:2], "--length", 4)
     assert code == 2
     assert "model.onnx" in err
+
+
+def test_figures_are_written_even_where_nothing_could_be_timed(run, made, tmp_path):
+    words = ("bench", f"[/x]={made / 'artifact'}", "--batch", 1, "--length", 99999, "-o", tmp_path / "r.json")
+    code, out, err = run(*words)
+    assert code == 2
+    assert "nothing could be measured: [/x] at 1×99999: its longest input is shorter" in err
+    assert "left out: [/x] at 1×99999" in out
+    assert results.read(tmp_path / "r.json").settings["left_out"]
+
+
+def test_a_stopped_benchmark_says_that_it_keeps_nothing(run, made, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(harness, "measure", stopped)
+    code, _, err = run("bench", made / "artifact", "-o", tmp_path / "r.json")
+    assert (code, err) == (130, "edgecompress: stopped; a benchmark keeps nothing of what was not finished\n")
 
 
 def test_the_command_line_runs_as_a_module():

@@ -40,6 +40,12 @@ def test_the_sample_has_the_lengths_of_the_texts_and_fills_its_batches():
     assert [len(sample(texts[:3], batch)) for batch in (1, 2, 8)] == [3, 4, 8]
 
 
+def test_several_threads_have_no_waiting_and_one_turn_no_noise():
+    one = Timed([turn(2.0)])
+    of = {m.metric for m in measurements("s", "ner", one, None, (1, 32), {"threads": 2, "device": "cpu"})}
+    assert not {"waiting", "noise"} & of
+
+
 def turn(*milliseconds, took=0.0):
     calls, ran = [{"model": one} for one in milliseconds], sum(milliseconds) / 1000
     return Turn(calls, ran, took or ran)
@@ -53,7 +59,7 @@ def test_figures_of_known_times():
     assert found["latency_mean"].value == 3.0
     assert found["throughput"].value == pytest.approx(1000 * 8 / 12, abs=1e-3)
     assert found["speedup"].value == pytest.approx(2.5)  # of the turns' 3 and 2
-    assert found["speedup"].interval == (2.0, 3.0)
+    assert found["speedup"].interval is None  # of two turns nothing can be said
     assert found["noise"].value == 0.0
     assert found["waiting"].value == pytest.approx(100 * 2 / 14, abs=1e-3)
     assert found["energy"].value == pytest.approx(0.05)

@@ -6,7 +6,9 @@ import time
 
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
+from safetensors.torch import save_file
 from tiny_artifact import table, write_artifact, write_graph
 
 from edgecompress.artifact import MANIFEST
@@ -16,7 +18,7 @@ from edgecompress.bench.describe import describe, sizes
 from edgecompress.bench.lane import Lane, LostError
 from edgecompress.bench.opening import How
 from edgecompress.bench.subjects import Entry, Target, entries
-from edgecompress.errors import InputError
+from edgecompress.errors import InputError, SourceError
 from edgecompress.tasks.examples import Example
 
 QUICK = Plan(batches=(1, 2), lengths=(4, REAL), seconds=0, rounds=2, iterations=4, time_limit=60)
@@ -83,7 +85,7 @@ def measured(tmp_path_factory):
         Entry("endless", "student", {"sentiment": Target(endless, "onnx", "sentiment")}),
         row("student", good),
     )
-    plan = Plan(batches=(1, 2), lengths=(4,), seconds=0, rounds=2, iterations=4, time_limit=6)
+    plan = Plan(batches=(1, 2), lengths=(4,), seconds=0, rounds=5, iterations=5, time_limit=6)
     return harness.measure(rows, {"sentiment": TEXTS}, plan, name="broken ones")
 
 
@@ -105,7 +107,7 @@ def test_figures_fit_together(measured):
         assert of["latency_p50", batch].value <= of["latency_p90", batch].value <= of["latency_p99", batch].value
         low, high = of["latency_p50", batch].interval
         assert 0 < low <= high
-        assert of["latency_p50", batch].settings["iterations"] == 4
+        assert of["latency_p50", batch].settings["iterations"] == 5
         expected = 1000 * batch / of["latency_mean", batch].value
         assert of["throughput", batch].value == pytest.approx(expected, rel=0.02)
         assert ("speedup", batch) not in teacher or teacher["speedup", batch].value == 1
@@ -115,6 +117,47 @@ def test_figures_fit_together(measured):
     assert ("macro_f1_difference", None) not in teacher
     if ("memory_steady", None) in of:  # where the system tells it
         assert of["memory_idle", None].value < of["memory_steady", None].value <= of["memory_peak", None].value
+
+
+def test_what_the_figures_depend_on_is_kept(measured):
+    kept = measured.settings
+    assert (kept["batches"], kept["lengths"], kept["threads"], kept["timed"]) == ([1, 2], [4], [1], "sentiment")
+    assert kept["tests"]["sentiment"]["examples"] == 3
+    assert kept["tests"]["sentiment"]["sha256"] != harness._digest(TEXTS[:2])
+
+
+def test_rows_are_timed_with_a_task_that_all_have_and_never_beside_another(tmp_path):
+    art = {task: write_artifact(tmp_path / task, task).folder for task in ("ner", "pos")}
+    target = {task: Target(folder, "artifact", task) for task, folder in art.items()}
+    plan = Plan(batches=(1,), lengths=(4,), seconds=0, rounds=1, iterations=1)
+    both = Entry("both", "teacher", target)
+    shared = harness.measure([both, Entry("late", "student", {"pos": target["pos"]})], {}, plan)
+    assert {m.task for m in shared.measurements if m.metric == "latency_p50"} == {"pos"}
+    assert [m.subject for m in shared.measurements if m.metric == "speedup"] == ["both", "late"]
+    apart = harness.measure(
+        [Entry("first", "teacher", {"ner": target["ner"]}), Entry("late", "student", {"pos": target["pos"]})], {}, plan
+    )
+    assert [m.subject for m in apart.measurements if m.metric == "speedup"] == ["first"]
+
+
+def test_a_subject_that_dies_at_the_very_end_costs_nothing_else(tmp_path, monkeypatch):
+    real = Lane.ask
+
+    def ask(self, request, *arguments, limit):
+        if request == "memory" and self is doomed[0]:
+            self._process.kill()
+        if request == "open":
+            doomed.append(self)
+        return real(self, request, *arguments, limit=limit)
+
+    doomed: list[Lane] = []
+    monkeypatch.setattr(Lane, "ask", ask)
+    folder = write_artifact(tmp_path / "a").folder
+    plan = Plan(batches=(1,), lengths=(4,), seconds=0, rounds=1, iterations=1)
+    found = harness.measure([row("dies", folder), row("lives", folder)], {}, plan)
+    assert [(f.subject, f.where, f.threads) for f in found.failures] == [("dies", "memory", 1)]
+    assert "crashed (SIGKILL" in found.failures[0].reason
+    assert {m.subject for m in found.measurements if m.metric == "latency_p50"} == {"dies", "lives"}
 
 
 def test_real_texts_are_timed_in_parts_that_add_up(tmp_path):
@@ -142,6 +185,7 @@ def test_a_shape_beyond_the_longest_input_is_left_out(tmp_path):
     found = harness.measure(rows, {}, plan)
     assert {m.settings["length"] for m in found.measurements if m.metric == "latency_p50"} == {8}
     assert not found.failures
+    assert found.settings["left_out"] == ["one at 1×9: its longest input is shorter"]
 
 
 def abort(pipe, _cores, log):
@@ -165,11 +209,12 @@ def test_a_dead_or_silent_process_is_told_in_one_line(work, says):
     with pytest.raises(LostError, match=says):
         one.ask("open", limit=0.2 if work is sleeper else 60)
     assert not one.alive
+    assert not one._log.exists()
     one.close()
 
 
 def test_an_error_in_a_process_leaves_it_alive(tmp_path):
-    one = Lane(harness.core_numbers()[:1])
+    one = Lane(lane.core_numbers()[:1])
     with pytest.raises(LostError, match="holds no edgecompress-artifact"):
         one.ask("open", Target(tmp_path, "artifact", "ner"), How(), limit=60)
     assert one.alive
@@ -215,6 +260,20 @@ def test_a_subject_is_described_without_its_place(tmp_path):
     assert describe(Target(tmp_path / "model.onnx", "onnx", "ner")).name == f"{tmp_path.name}/model.onnx"
 
 
+def test_a_model_folder_is_measured_by_the_heads_of_its_files(tmp_path):
+    tensors = {"embeddings.word": torch.zeros(5, 4), "mask": torch.ones(7, dtype=torch.bool)}
+    save_file(
+        {**tensors, "classifier.weight": torch.zeros(3, 4, dtype=torch.float8_e4m3fn)}, tmp_path / "m.safetensors"
+    )
+    figures = list(sizes(Entry("a", "student", {"ner": Target(tmp_path, "torch", "ner")})))
+    parts = {(m.settings["part"], m.settings["dtype"]): m.value for m in figures if m.metric == "part_bytes"}
+    assert parts == {("embeddings", "f32"): 80, ("other", "bool"): 7, ("head", "f8_e4m3"): 12}
+    assert next(m.value for m in figures if m.metric == "parameters") == 5 * 4 + 7 + 12
+    (tmp_path / "m.safetensors").write_bytes(b"\x05")
+    with pytest.raises(SourceError, match="is no safetensors file"):
+        list(sizes(Entry("a", "student", {"ner": Target(tmp_path, "torch", "ner")})))
+
+
 def test_sizes_count_parameters_and_bytes(tmp_path):
     artifact = write_artifact(tmp_path)
     (tmp_path / "notes.txt").write_text("x" * 100)
@@ -224,4 +283,7 @@ def test_sizes_count_parameters_and_bytes(tmp_path):
     assert of["model_bytes"] == artifact.model_path.stat().st_size
     assert of["folder_bytes"] == sum(path.stat().st_size for path in tmp_path.iterdir())
     assert sum(m.value for m in figures if m.metric == "part_bytes") == of["model_bytes"]
+    (tmp_path / "model.onnx.bak").write_bytes(b"x" * 999)  # beside somebody's file lies what is not its own
+    alone = {m.metric: m.value for m in sizes(Entry("peer", "student", {"x": Target(artifact.model_path, "onnx", "")}))}
+    assert alone["model_bytes"] == of["model_bytes"]
     assert (tmp_path / MANIFEST).is_file()

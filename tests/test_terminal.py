@@ -51,7 +51,24 @@ def test_the_headline_of_a_preset_is_what_is_shown():
     found = sample_results()
     found = dataclasses.replace(found, settings={**found.settings, "headline": "throughput"})
     titles = [str(table.title) for table in bench_tables(found)]
-    assert "Throughput in texts/s, 1 thread (batch×tokens)" in titles
+    assert "Throughput in texts/s, 1 thread (batch×tokens), topic model" in titles
+
+
+def test_a_failure_on_two_threads_leaves_the_figure_of_one():
+    lost = Failure("student fp32", "topic", "1×32", "crashed (SIGSEGV)", 2)
+    found = only(sample_results(failures=[lost]), "latency_p50", "speedup", part="model", length=32)
+    assert cells(render(bench_tables(found), 100), "student fp32")[0] == ["student", "fp32", "3.10", "(×8.1)"]
+
+
+def test_names_are_shown_as_they_are():
+    found = sample_results()
+    named = dataclasses.replace(found.subjects[0], name="model[v2] [/x]")
+    rows = [dataclasses.replace(m, subject=named.name) for m in found.measurements if m.subject == "teacher fp32"]
+    lost = Failure(named.name, "topic", "1×32", "no [/such] thing")
+    odd = dataclasses.replace(found, subjects=(named,), measurements=tuple(rows), failures=(lost,))
+    text = render(bench_tables(odd), 120)
+    assert text.count("model[v2] [/x]") >= 4
+    assert "no [/such] thing" in text
 
 
 def test_what_failed_is_marked_and_told():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 
 from edgecompress.artifact import open_artifact
 from edgecompress.bench.results import Model
 from edgecompress.bench.subjects import Entry, Target
 from edgecompress.errors import SourceError
+from edgecompress.export.naming import part
 from edgecompress.files import sha256
 from edgecompress.records import Measurement
 
@@ -25,12 +29,20 @@ def describe(target: Target) -> Model:
         digest = artifact.checksums[artifact.model_file]
         return Model("artifact", target.path.name, digest, artifact.scheme, artifact.history)
     if target.kind == "onnx":
-        return Model("onnx", f"{target.path.absolute().parent.name}/{target.path.name}", sha256(target.path))
+        name = f"{target.path.absolute().parent.name}/{target.path.name}"
+        return Model("onnx", name, _joint(_files(target.path)))
     from edgecompress.encoder.bundle import read_history
 
-    joined = "".join(sha256(path) for path in _weights(target.path))
-    digest = hashlib.sha256(joined.encode()).hexdigest()
-    return Model("torch", target.path.absolute().name, digest, "torch", read_history(target.path))
+    return Model(
+        "torch", target.path.absolute().name, _joint(_weights(target.path)), "torch", read_history(target.path)
+    )
+
+
+def _joint(files: Sequence[Path]) -> str:
+    """Return the digest of one file, or of the digests of several."""
+    if len(files) == 1:
+        return sha256(files[0])
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
 
 
 def sizes(entry: Entry) -> list[Measurement]:
@@ -61,25 +73,42 @@ def _of_artifact(path: Path) -> tuple[int, int, int, Parts]:
 
 
 def _of_onnx(path: Path) -> tuple[int, int, int, Parts]:
-    model = _total(path.parent.glob(f"{path.name}*"))
     numbers, parts = _ledger(path) if find_spec("onnx_ir") else (0, Parts())
-    return numbers, model, _total(path.parent.rglob("*")), parts
+    model = _total(_files(path))
+    return numbers, model, model, parts
+
+
+def _files(path: Path) -> list[Path]:
+    """Return an ONNX file and the files beside it that hold its weights, as far as onnx_ir is there to tell."""
+    if not find_spec("onnx_ir"):
+        return [path]
+    from edgecompress.export.ledger import ledger
+
+    return list(ledger(path).files)
 
 
 def _of_torch(path: Path) -> tuple[int, int, int, Parts]:
-    from safetensors import safe_open
-
-    from edgecompress.export.naming import part
-
     parts, numbers = Parts(), 0
     for file in _weights(path):
-        with safe_open(file, "np") as held:
-            for name in held.keys():  # noqa: SIM118 - not a mapping
-                tensor = held.get_slice(name)
-                count, dtype = _product(tensor.get_shape()), str(tensor.get_dtype())
-                numbers += count
-                parts[part(name), dtype.lower()] += count * int("".join(c for c in dtype if c.isdigit())) // 8
+        for name, (dtype, shape, size) in _header(file).items():
+            numbers += prod(shape)
+            parts[part(name), dtype.lower()] += size
     return numbers, _total(_weights(path)), _total(path.rglob("*")), parts
+
+
+def _header(file: Path) -> dict[str, tuple[str, list[int], int]]:
+    """Return type, shape and bytes of every tensor, as the head of a safetensors file says. Raises SourceError."""
+    try:
+        with file.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            entries = json.loads(handle.read(length)) if length < file.stat().st_size else {}
+        return {
+            name: (one["dtype"], one["shape"], one["data_offsets"][1] - one["data_offsets"][0])
+            for name, one in entries.items()
+            if name != "__metadata__"
+        }
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{file} is no safetensors file ({error}): save the model again") from error
 
 
 _SIZES = {"artifact": _of_artifact, "onnx": _of_onnx, "torch": _of_torch}
@@ -99,13 +128,6 @@ def _weights(folder: Path) -> list[Path]:
     if not found:
         raise SourceError(f"{folder} holds no *.safetensors: save the model with transformers' save_pretrained")
     return found
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _total(paths: Iterable[Path]) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
@@ -26,8 +26,7 @@ class Lane:
     def __init__(self, cores: Sequence[int], work: Callable[..., None] = serve) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process would hold the parent's memory
         handle, log = mkstemp(prefix="edgecompress-bench-", suffix=".log")
-        os.close(handle)
-        self._log = Path(log)
+        self._said, self._log = os.fdopen(handle, "rb"), Path(log)
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=work, args=(other, list(cores), log), daemon=True)
         self._process.start()
@@ -42,6 +41,8 @@ class Lane:
                 self._end(kill=True)
                 raise LostError(f"hung: no answer within {limit:g} s, its process was ended (--time-limit)")
             status, answer = self._pipe.recv()
+            with suppress(OSError):  # the process has it open: nobody needs its name, or has to clean it up, any more
+                self._log.unlink(missing_ok=True)
         except (EOFError, OSError):
             raise LostError(self._obituary()) from None
         if status == "error":
@@ -62,14 +63,30 @@ class Lane:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        self._said.close()
         self._log.unlink(missing_ok=True)
 
     def _obituary(self) -> str:
         self._process.join(_GRACE)
-        code, lines = self._process.exitcode, self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        code, lines = self._process.exitcode, self._said.read().decode("utf-8", "replace").split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         self._end(kill=True)
         return f"crashed ({_ending(code)})" + (f": {said[:200]}" if said else "")
+
+
+def core_numbers() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+@contextmanager
+def lane(cores: Sequence[int]) -> Iterator[Lane]:
+    """Start a process on ``cores``, and end it when the block does."""
+    process = Lane(cores)
+    try:
+        yield process
+    finally:
+        process.close()
 
 
 def _ending(code: int | None) -> str:

@@ -47,7 +47,10 @@ class Opened:
     tokenizer: Tokenizer | None
 
     def predictor(self, batch: int) -> Predictor:
-        """Return what turns texts into predictions, ``batch`` at a time (0: as it is served). Raises InputError without labels."""
+        """Return what turns texts into predictions, ``batch`` at a time (0: as it is served).
+
+        Raises InputError without labels.
+        """
         if self.artifact is None or self.tokenizer is None:
             raise InputError(
                 "a score, or the time for real texts, needs the tokenizer.json and the config.json with labels beside "

@@ -42,17 +42,23 @@ class Subject:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be measured: ``where`` is a shape or a phase ("1×32", "load"), ``reason`` one line."""
+    """What could not be measured: ``where`` is a shape or a phase ("1×32"; "load", "score", "memory"), ``reason`` one
+    line; ``threads`` is 0 where they do not matter.
+    """
 
     subject: str
     task: str
     where: str
     reason: str
+    threads: int = 0
 
 
 @dataclass(frozen=True)
 class Results:
-    """All figures of one run on one machine. ``settings`` are those of the run; ``created`` is ISO 8601, UTC.
+    """All figures of one run on one machine. ``created`` is ISO 8601, UTC.
+
+    ``settings`` are those of the run: grid, budget, the task whose models were ``timed``, the number of examples and
+    the digest of each of the ``tests``, and what was ``left_out`` because an input is longer than a subject takes.
 
     Metrics, in ``measurements``, with what their ``settings`` hold beside the task's ``kind``:
 
@@ -64,7 +70,7 @@ class Results:
       texts also "tokenize", "postprocess", "total"); the interval of a median is that of its turns;
     - ``speedup`` (×): the teacher's median over the subject's, of the same turns; settings as for latency;
       ``noise`` (%): how far the turns' medians lie apart, half the range over the median;
-      ``waiting`` (%): of the timed seconds, those in which the process did not run, as another one had its core;
+      ``waiting`` (%; one thread): of the timed seconds, those in which the process did not run;
     - ``load`` , ``first_prediction`` (ms), ``memory_idle``, ``memory_steady``, ``memory_peak`` (bytes of the process;
       idle: libraries imported, no model), ``energy`` (J a text, of the whole processor package).
     """

@@ -33,7 +33,7 @@ class Timed:
 
     @property
     def waited(self) -> float:
-        """Percent of the clock's seconds in which not even one thread ran: another process had the core."""
+        """Percent of the clock's seconds in which a process of one thread did not run: another one had its core."""
         return 100 * max(0.0, 1 - sum(turn.ran for turn in self.turns) / sum(turn.took for turn in self.turns))
 
     def medians(self, part: str) -> list[float]:
@@ -78,9 +78,10 @@ def measurements(
     calls = timed.all(headline)
     rows.append(_row(name, task, "throughput", 1000 * batch * len(calls) / sum(calls), "texts/s", where))
     middle = timed.medians(headline)
-    noise = 50 * (max(middle) - min(middle)) / median(middle)
-    rows.append(_row(name, task, "noise", noise, "%", where))
-    if where["device"] == "cpu":
+    if len(middle) > 1:
+        noise = 50 * (max(middle) - min(middle)) / median(middle)
+        rows.append(_row(name, task, "noise", noise, "%", where))
+    if where["device"] == "cpu" and where["threads"] == 1:  # of several, how many wait for each other is not known
         rows.append(_row(name, task, "waiting", timed.waited, "%", where))
     if timed.energy is not None:
         rows.append(_row(name, task, "energy", timed.energy / (batch * len(calls)), "J", where))

@@ -5,10 +5,12 @@ A process of its own means that memory is the subject's alone, and that a subjec
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter, process_time
@@ -78,6 +80,7 @@ class Work:
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self.run_once: Pass = lambda: iter(())
+        self.touch: Callable[[], object] = lambda: None  # one call, untimed: others had the caches since the last turn
 
     @property
     def subject(self) -> Opened:
@@ -87,7 +90,7 @@ class Work:
 
     def open(self, target: Target, how: How) -> dict[str, float]:
         """Open the subject and run it once: bytes before ("memory_idle"), milliseconds of both."""
-        _import(target.kind)
+        _import(target)
         found: dict[str, float] = {}
         if "now" in (idle := resident()):
             found["memory_idle"] = idle["now"]
@@ -112,6 +115,7 @@ class Work:
     def turn(self, seconds: float, least: int) -> Turn:
         """Run for at least ``seconds`` and ``least`` calls, whole passes only."""
         calls: list[Times] = []
+        self.touch()
         begin, ran = perf_counter(), process_time()
         while len(calls) < least or perf_counter() < begin + seconds:
             calls += self.run_once()
@@ -141,7 +145,7 @@ class Work:
 
         for _ in range(WARM_UP):
             self._run(feed)
-        self.run_once = once
+        self.run_once, self.touch = once, lambda: next(once())
 
     def _prepare_texts(self, batch: int, texts: Sequence[str]) -> None:
         predictor = self.subject.predictor(batch)
@@ -160,20 +164,16 @@ class Work:
                 yield {part: 1000 * took for part, took in {**marks, "total": done - begin}.items()}
 
         list(once())
-        self.run_once = once
+        self.run_once, self.touch = once, lambda: next(once())
 
 
-def _import(kind: str) -> None:
+def _import(target: Target) -> None:
     """Import what the subject needs before anything is timed: an import is not a load."""
-    import tokenizers
-
-    if kind == "torch":
-        import torch
-        import transformers
-
-        del torch, transformers
-    else:
-        import onnxruntime
-
-        del onnxruntime
-    del tokenizers
+    import_module("tokenizers")
+    if target.kind != "torch":
+        import_module("onnxruntime")
+        return
+    import_module("edgecompress.export.torch_session")
+    config = json.loads((target.path / "config.json").read_text(encoding="utf-8"))
+    for name in config.get("architectures") or ():
+        getattr(import_module("transformers"), name, None)  # its module is imported when it is asked for

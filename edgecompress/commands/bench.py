@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +47,16 @@ def command(name: str) -> click.Command:
 @click.option("--time-limit", default=300.0, show_default=True, type=click.FloatRange(0, min_open=True),
               help="Seconds after which a subject that does not answer is ended.")  # fmt: skip
 @click.option("-o", "--json", "target", type=click.Path(path_type=Path), help="Write the results there, as JSON.")
-def bench(subjects: Sequence[str], **options: Any) -> None:
+@click.pass_context
+def bench(context: click.Context, /, subjects: Sequence[str], **options: Any) -> None:
     """Measure SUBJECTS beside --teacher: accuracy, size, latency, memory.
 
     A subject is [NAME=]PATH: an artifact (onnxruntime), a model folder (torch), or another's ONNX file. "{task}" in a
     path stands for each task: --test topic=a.jsonl --test ner=b.jsonl student=out/artifacts/student-{task}-int8. Every
     subject runs in a process of its own, and they take turns, so that speedups hold on a busy machine too. A subject
-    that crashes, hangs or gives NaN is marked, and the rest is measured. Show results with `edgecompress report`.
+    that crashes, hangs or gives NaN is marked, and the rest is measured; one that cannot be opened at all is refused
+    before the start. Memory and latency are those of the first task that all subjects have. Show results with
+    `edgecompress report`.
     """
     from edgecompress.bench import harness
     from edgecompress.bench import results as files
@@ -72,20 +77,35 @@ def bench(subjects: Sequence[str], **options: Any) -> None:
     kinds = _tasks(only, tests)
     rows = entries(specs, kinds)
     examples = _examples(kinds, tests)
-    with progress(console):
-        found = harness.measure(rows, examples, _plan(options), name=target.stem if target else "")
+    plan = _plan(options, context)
+    try:
+        with progress(console, calm=True):
+            found = harness.measure(rows, examples, plan, name=target.stem if target else "")
+    except KeyboardInterrupt:
+        click.echo("edgecompress: stopped; a benchmark keeps nothing of what was not finished", err=True)
+        sys.exit(130)
+    if target:
+        files.write(target, found)  # before anything is printed, which may fail
     for table in bench_tables(found):
         console.print(table)
     if target:
-        files.write(target, found)
-        console.print(f"figures in {target}; next: edgecompress report {target} -o report.html", highlight=False)
+        said = f"figures in {target}; next: edgecompress report {target} -o report.html"
+        console.print(said, highlight=False, markup=False)
     if not any(m.metric.startswith(("latency", "accuracy", "macro_f1", "span_f1")) for m in found.measurements):
-        raise InputError(f"nothing could be measured: {found.failures[0].reason}")
+        reasons = [one.reason for one in found.failures] or found.settings["left_out"]
+        raise InputError(f"nothing could be measured: {reasons[0]}")
 
 
-def _plan(options: Mapping[str, Any]) -> Plan:
+def _plan(options: Mapping[str, Any], context: click.Context) -> Plan:
     from edgecompress.bench.cells import Plan, lengths, numbers, preset
 
+    for name in ("seconds", "time_limit"):
+        if not isfinite(options[name]):
+            raise InputError(f"--{name.replace('_', '-')} {options[name]}: give a number of seconds")
+    typed = [name for name in ("batch", "length", "threads")
+             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+    if options["preset"] and typed:
+        raise InputError(f"--preset {options['preset']} sets --{typed[0]} itself: give one or the other")
     plan = Plan(
         batches=numbers(options["batch"], "--batch", 1),
         lengths=lengths(options["length"]),

@@ -16,14 +16,15 @@ _EVERY = 15.0  # seconds between two lines of a task when there is no terminal
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[None]:
-    """Show everything reported inside the block on ``console``."""
+def progress(console: Console, *, calm: bool = False) -> Iterator[None]:
+    """Show everything reported inside the block on ``console``; ``calm``: draw only then, as that disturbs a timing."""
     if not console.is_terminal:
         with listening(_lines(console)):
             yield
         return
     columns = (TextColumn("{task.description:<28.28}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bars, listening(_bars(bars)):
+    shown = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, auto_refresh=not calm)
+    with shown as bars, listening(_bars(bars)):
         yield
 
 
@@ -34,7 +35,8 @@ def _bars(bars: Progress) -> Listener:
         restarted = event.task in tasks and event.done < bars.tasks[tasks[event.task]].completed
         if event.task not in tasks or (restarted and event.task != "stages"):
             tasks[event.task] = bars.add_task(event.task, total=event.total, note=event.note)
-        bars.update(tasks[event.task], completed=event.done, total=event.total, note=event.note)
+        still = not bars.live.auto_refresh
+        bars.update(tasks[event.task], completed=event.done, total=event.total, note=event.note, refresh=still)
 
     return show
 

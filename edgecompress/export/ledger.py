@@ -30,13 +30,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """``entries`` cover every initializer, ``graph_bytes`` is the rest of the file; ``floats`` counts products, lookups
-    in floats by operator, ``operators`` all nodes.
+    """``entries`` cover every initializer, ``graph_bytes`` is the rest of the ``files``; ``floats`` counts products and
+    lookups in floats by operator, ``operators`` all nodes.
     """
 
     entries: tuple[Entry, ...]
     file_bytes: int
     graph_bytes: int
+    files: tuple[Path, ...]
     operators: Mapping[str, int]
     floats: Mapping[str, int]
     inputs: tuple[str, ...]
@@ -59,6 +60,7 @@ def ledger(path: Path) -> Ledger:
         entries,
         size,
         size - sum(entry.bytes for entry in entries),
+        tuple(sorted(files)),
         dict(operators.most_common()),
         dict(floats.most_common()),
         tuple(f"{value.name} {_type(value.dtype)} {_shape(value.shape)}" for value in model.graph.inputs),

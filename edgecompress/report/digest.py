@@ -101,15 +101,16 @@ def score_failed(results: Results, subject: str, task: str) -> bool:
     return any(not _SHAPE.fullmatch(row.where) for row in rows)
 
 
-def shape_failed(results: Results, subject: str, shape: str) -> bool:
+def shape_failed(results: Results, subject: str, shape: str, threads: int) -> bool:
     """Tell whether this shape ("8×128") failed: figures of it, from turns before that, are not to be shown."""
-    return any(row.where == shape for row in results.failures if row.subject == subject)
+    rows = [row for row in results.failures if row.subject == subject and row.threads in (0, threads)]
+    return any(row.where == shape for row in rows)
 
 
 def never_ran(results: Results, subject: str) -> bool:
     """Tell whether a subject has no times and no memory because it could not even be loaded for them."""
     phases = [row.where for row in results.failures if row.subject == subject and not _SHAPE.fullmatch(row.where)]
-    return any(where != "score" for where in phases)
+    return any(where not in ("score", "memory") for where in phases)
 
 
 def _of(results: Results, subject: str, metric: str) -> list[Measurement]:

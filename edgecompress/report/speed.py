@@ -39,7 +39,9 @@ def times(results: Results, metric: str = "latency_p50", part: str = "") -> Mapp
         if row.metric == metric and "batch" in row.settings:
             own = spot(row)
             wanted = part or ("total" if own.real else "model")
-            if row.settings.get("part", "model") == wanted and not shape_failed(results, row.subject, shape(own)):
+            if row.settings.get("part", "model") == wanted and not shape_failed(
+                results, row.subject, shape(own), own.threads
+            ):
                 found.setdefault((row.subject, own), row)
     return found
 

@@ -137,6 +137,9 @@ def _latency_notes(results: Results, spots: Sequence[speed.Spot]) -> Iterator[st
     tasks = {subject: row.task for (subject, _), row in speed.times(results).items() if row.task}
     if len(set(tasks.values())) > 1:
         yield f"Timed with the model of: {', '.join(f'{subject}: {task}' for subject, task in tasks.items())}."
+    elif tasks:
+        yield f"Timed with the {next(iter(tasks.values()))} models."
+    yield from (f"Left out: {what}." for what in results.settings.get("left_out", ()))
 
 
 def _time(
@@ -144,7 +147,9 @@ def _time(
 ) -> Cell:
     (subject, spot), teacher = of, digest.reference(results)
     if row is None:
-        failed = digest.shape_failed(results, subject, speed.shape(spot)) or digest.never_ran(results, subject)
+        failed = digest.shape_failed(results, subject, speed.shape(spot), spot.threads) or digest.never_ran(
+            results, subject
+        )
         return Cell(FAILED if failed else NOTHING)
     bounds = f"median between {digits(row.interval[0])} and {digits(row.interval[1])} ms" if row.interval else ""
     if ratio is None or (teacher and subject == teacher.name):

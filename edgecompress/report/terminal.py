@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from edgecompress.report import machine
 from edgecompress.tasks import TASKS
@@ -51,7 +52,7 @@ def bench_tables(results: Results) -> tuple[Table, ...]:
     if any(m.metric in _MEMORY for m in results.measurements):
         tables.append(_memory(results))
     if tables:
-        tables[-1].caption = "\n".join([describe(results.host), *trust(results)])
+        tables[-1].caption = Text("\n".join([describe(results.host), *trust(results)]))
     return tuple(tables)
 
 
@@ -59,14 +60,19 @@ def describe(host: Host) -> str:
     """Return the machine and the library that ran the graphs, in one line."""
     flags = f", {' '.join(host.flags)}" if host.flags else ""
     runtime = host.versions.get("onnxruntime", "unknown")
-    return f"{host.cpu}, {host.cores} cores{flags}; onnxruntime {runtime}"
+    return f"{host.cpu}, {_many(host.cores, 'core')}{flags}; onnxruntime {runtime}"
 
 
 def trust(results: Results) -> list[str]:
     """Return lines on what disturbed the timing, and on what could not be measured."""
     busy = machine.unrest(results)
     lines = [machine.noise(results), *([busy] if busy else [])]
+    lines += [f"left out: {what}" for what in results.settings.get("left_out", ())]
     return [*lines, *(f"FAILED {f.subject} ({f.task}, {f.where}): {f.reason}" for f in results.failures)]
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _headlines() -> set[str]:
@@ -85,7 +91,7 @@ def _quality(results: Results) -> Table:
         found = {m.task: _score(m) for m in scores if m.subject == subject.name}
         failed = {f.task for f in results.failures if f.subject == subject.name and f.where == "score"}
         missing = {task: _FAILED if task in failed else _NOTHING for task in tasks}
-        table.add_row(subject.name, *cells, *(found.get(task, missing[task]) for task in tasks))
+        table.add_row(Text(subject.name), *cells, *(found.get(task, missing[task]) for task in tasks))
     return table
 
 
@@ -122,8 +128,7 @@ def _shown(measurement: Measurement) -> tuple[str]:
 def _speed(results: Results, timed: Sequence[Measurement], headline: str, threads: int) -> Table:
     here = [m for m in timed if m.settings["threads"] == threads]
     shapes = list(dict.fromkeys(_shape(m) for m in here))
-    plural = "" if threads == 1 else "s"
-    title = f"{_TITLES.get(headline, headline)}, {threads} thread{plural} (batch×tokens)"
+    title = f"{_TITLES.get(headline, headline)}, {_many(threads, 'thread')} (batch×tokens){_of(here)}"
     table = _table(title, [f"{batch}×{length}" for batch, length in shapes])
     faster = {
         (m.subject, _shape(m)): m.value
@@ -132,14 +137,21 @@ def _speed(results: Results, timed: Sequence[Measurement], headline: str, thread
     }
     values = {(m.subject, _shape(m)): m.value for m in here}
     for subject in results.subjects:
-        failed = {f.where for f in results.failures if f.subject == subject.name}
+        mine = [f for f in results.failures if f.subject == subject.name and f.threads in (0, threads)]
+        failed = {f.where for f in mine}
         cells = []
         for shape in shapes:
             ratio = faster.get((subject.name, shape)) if subject.role != "teacher" else None
             missing = _FAILED if failed & {f"{shape[0]}×{shape[1]}", "load"} else _NOTHING
             cells.append(_time(values.get((subject.name, shape)), ratio, missing))
-        table.add_row(subject.name, *cells)
+        table.add_row(Text(subject.name), *cells)
     return table
+
+
+def _of(timed: Sequence[Measurement]) -> str:
+    """Return whose models were timed, where it was one task's."""
+    tasks = sorted({m.task for m in timed if m.task})
+    return f", {tasks[0]} model" if len(tasks) == 1 else ""
 
 
 def _shape(measurement: Measurement) -> tuple[int, Any]:
@@ -157,12 +169,12 @@ def _batch_threads(measurement: Measurement) -> tuple[int, int]:
 
 
 def _split(results: Results, split: Sequence[Measurement], where: tuple[int, int]) -> Table:
-    title = f"Where the time for real texts goes: medians in ms, batch {where[0]}, threads {where[1]}"
+    title = f"Where the time for real texts goes: medians in ms, batch {where[0]}, {_many(where[1], 'thread')}"
     table = _table(title, list(_PARTS))
     for subject in results.subjects:
         own = [m for m in split if m.subject == subject.name and _batch_threads(m) == where]
         found = {m.settings["part"]: f"{m.value:.2f}" for m in own}
-        table.add_row(subject.name, *(found.get(part, _NOTHING) for part in _PARTS))
+        table.add_row(Text(subject.name), *(found.get(part, _NOTHING) for part in _PARTS))
     return table
 
 
@@ -177,7 +189,7 @@ def _memory(results: Results) -> Table:
             if m.subject == subject.name:
                 own.setdefault(m.metric, m)
         cells = [f"{own[k].value / unit:.4g}" if k in own else _NOTHING for k, (_, unit) in columns.items()]
-        table.add_row(subject.name, *cells)
+        table.add_row(Text(subject.name), *cells)
     return table
 
 
