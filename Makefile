@@ -26,7 +26,7 @@ test: $(READY) ## Run the tests
 $(OPTIMUM_READY): pyproject.toml constraints-optimum.txt edgecompress/commands/optimum_cli.py
 	@echo "Setting up $(OPTIMUM_VENV): a second torch and transformers, this takes some minutes the first time."
 	$(PYTHON) -m venv $(OPTIMUM_VENV)
-	$(OPTIMUM_VENV)/bin/python -m pip install --quiet --constraint constraints-optimum.txt --editable '.[compress,offline,report,dev,optimum]'
+	$(OPTIMUM_VENV)/bin/python -m pip install --quiet --constraint constraints-optimum.txt --editable '.[compress,offline,report,serve,dev,optimum]'
 	@touch $(OPTIMUM_READY)
 
 test-optimum: $(OPTIMUM_READY) ## Run the tests with optimum and transformers 4.57

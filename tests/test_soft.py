@@ -201,6 +201,7 @@ def test_being_taught_goes_on_where_it_stopped(tmp_path, monkeypatch, kind):
     assert same_weights(whole.model, pieces.model)
     once, again = (dict(one.history[-1].details) for one in (whole, pieces))
     assert once.pop("loss") is not None is not again.pop("loss")  # a mean since the last log: not of the same steps
+    assert [step for step, _ in once.pop("curve")] == [step for step, _ in again.pop("curve")]  # of the same means
     assert once == again
 
 
