@@ -131,7 +131,7 @@ def _speed(artifact: Artifact, found: Measured | None) -> Iterator[str]:
     yield f"The model file{'s take' if _parts(artifact) > 1 else ' takes'} {artifact.model_bytes:,} bytes."
     times = [row for row in found.rows if row.metric == "latency_p50" and _is_whole(row)] if found else []
     if not found or not times:
-        yield "Latency was not measured."
+        yield "Latency was not measured." if not found else "Latency was not measured with this file."
         return
     yield from (
         "",

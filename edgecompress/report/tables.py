@@ -31,15 +31,17 @@ class Table:
 
 
 def quality_table(results: Results) -> Table:
-    """Return parameters, file size, each task's headline score with its interval, and the mean drop."""
+    """Return each task's headline score with its interval, the mean drop, file size and parameters: on a phone the
+    first columns are what is seen.
+    """
     tasks = digest.tasks(results)
-    columns = ("parameters\nM", "file\nMB", *(f"{digest.heading(*task)}\n%" for task in tasks.items()), "mean drop\n%")
+    columns = (*(f"{digest.heading(*task)}\n%" for task in tasks.items()), "mean drop\n%", "file\nMB", "parameters\nM")
     rows = {
         subject.name: (
-            _size(digest.largest(results, subject.name, "parameters")),
-            _size(digest.largest(results, subject.name, "model_bytes")),
             *(_score(results, subject.name, task) for task in tasks),
             _drop(results, subject.name),
+            _size(digest.largest(results, subject.name, "model_bytes")),
+            _size(digest.largest(results, subject.name, "parameters")),
         )
         for subject in results.subjects
     }
