@@ -238,7 +238,8 @@ def _note(runs: list[dict[str, Any]]) -> str:
         "cut and from random weights, fine-tuned for three times the epochs of `default`, which has swapped "
         "copies and unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
         "Seeds vary fine-tuning: a language's distillation is done once a size. Minutes: core-minutes of training"
-        " halved, as of two cores, the fine-tuned teachers that `default` learns from included "
+        " halved, as of two cores, by the clock and with other work beside them, the "
+        "fine-tuned teachers that `default` learns from included "
         f"({'; '.join(hosts).replace('1 threads', 'one thread')}). Rows that are not there have not been run."
     )
 
