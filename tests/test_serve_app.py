@@ -1,0 +1,327 @@
+"""Each answer of the application, and that nothing sent to it makes it fail."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import random
+
+import pytest
+from serving import JSON, call, drive, echo, made_up, predict, tiny_service
+
+from edgecompress.serve import logs
+from edgecompress.serve.api import ENDPOINTS
+from edgecompress.serve.refusal import REFUSALS
+from edgecompress.serve.service import Service
+from edgecompress.serve.settings import Settings
+
+SECRET = "Zuzana Mokrá"
+ERRORS = 400
+
+
+@pytest.fixture
+def log():
+    """The lines that are logged, as objects, once read."""
+    stream = io.StringIO()
+    handler = logs.to_stderr(stream, logging.DEBUG)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    for name in (logs.NAME, "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
+
+
+def bare(**limits):
+    return Service({"m": made_up(echo)}, Settings(**{"watch": 0, **limits}))
+
+
+def test_a_prediction(tmp_path):
+    service = tiny_service(tmp_path)
+    answer = predict(service, {"text": "a good film"})
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    (found,) = answer.json["predictions"]
+    assert (answer.json["model"], found["label"]) == ("sentiment", "positive")
+    assert found["probability"] == pytest.approx(service.models["sentiment"].predictor("a good film").probability)
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+
+
+def test_models_by_name(tmp_path):
+    service = tiny_service(tmp_path, ("sentiment", "ner"))
+    asked = [{"model": "ner", "text": "Ján"}, {"model": "sentiment", "text": "Ján"}, {"text": "Ján"},
+             {"model": "pos", "text": "Ján"}, {"model": "sentiment", "words": [["Ján"]]}]  # fmt: skip
+    answers = drive(service, lambda app: asyncio.gather(*(call(app, "POST", "/v1/predict", one) for one in asked)))
+    assert [answer.status for answer in answers] == [200, 200, 422, 404, 422]
+    assert answers[0].json["predictions"][0]["spans"][0]["label"] == "PER"
+    assert [answer.code for answer in answers[2:]] == ["bad_request", "unknown_model", "bad_request"]
+    assert "ner" in answers[2].json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status", "code"),
+    [
+        ("GET", "/v1/predict", {}, b"", 405, "wrong_method"),
+        ("DELETE", "/v1/models", {}, b"", 405, "wrong_method"),
+        ("POST", "/", {}, b"", 405, "wrong_method"),
+        ("GET", "/v1/predict/", {}, b"", 404, "unknown_path"),
+        ("GET", "/v2", {}, b"", 404, "unknown_path"),
+        ("POST", "/v1/predict", {}, b"{}", 415, "wrong_content_type"),
+        ("POST", "/v1/predict", {"content-type": "text/plain"}, b"{}", 415, "wrong_content_type"),
+        (
+            "POST",
+            "/v1/predict",
+            {"content-type": "application/json; charset=latin-1"},
+            b"{}",
+            415,
+            "wrong_content_type",
+        ),
+        ("POST", "/v1/predict", {**JSON, "content-encoding": "gzip"}, b"{}", 415, "wrong_content_type"),
+        ("POST", "/v1/predict", {**JSON, "content-length": "101"}, b"{}", 413, "body_too_large"),
+        ("POST", "/v1/predict", {**JSON, "content-length": "9" * 9999}, b"{}", 413, "body_too_large"),
+        ("POST", "/v1/predict", JSON, b" " * 101, 413, "body_too_large"),
+        ("POST", "/v1/predict", JSON, b"{", 400, "bad_json"),
+        ("POST", "/v1/predict", JSON, b"\xff", 400, "bad_utf8"),
+        ("POST", "/v1/predict", JSON, {"text": "12345678901"}, 422, "text_too_long"),
+        ("POST", "/v1/predict", JSON, {"texts": [""] * 4}, 422, "too_many_texts"),
+        ("POST", "/v1/predict", JSON, {"text": "\ud800"}, 422, "bad_text"),
+    ],
+)
+def test_refusals(method, path, headers, body, status, code):
+    service = bare(max_body=100, max_chars=10, max_texts=3)
+    answer = drive(service, lambda app: call(app, method, path, body, headers))
+    assert (answer.status, answer.code, answer.headers["content-type"]) == (status, code, "application/json")
+    assert answer.json["error"]["message"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    "media", ["application/json", "Application/JSON ; charset=UTF-8", 'application/json;charset="utf-8"']
+)
+def test_content_types(media):
+    assert predict(bare(), {"text": "a"}, {"content-type": media}).status == 200
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.path)
+@pytest.mark.parametrize(
+    ("sent", "may"),
+    [
+        ("", False),
+        ("Bearer wrong", False),
+        ("Bearer", False),
+        ("Basic token", False),
+        ("token", False),
+        ("Bearer token2", False),
+        ("Bearer tokén", False),
+        ("Bearer token", True),
+        ("bearer  token ", True),
+    ],
+)
+def test_the_token(endpoint, sent, may):
+    headers = {**JSON, **({"authorization": sent} if sent else {})}
+    service = bare(token="token")
+    answer = drive(service, lambda app: call(app, endpoint.method, endpoint.path, {"text": "a"}, headers))
+    assert answer.status == (200 if may or not endpoint.guarded else 401)
+    if answer.status == 401:
+        assert (answer.code, answer.headers["www-authenticate"]) == ("unauthorized", 'Bearer realm="edgecompress"')
+
+
+def test_what_the_token_guards():
+    assert {one.path for one in ENDPOINTS if one.guarded} == {"/v1/predict", "/v1/models", "/metrics"}
+
+
+@pytest.mark.parametrize(("given", "kept"), [("a-1.b_C", True), ("x" * 65, False), ("a\nb", False), ("é", False)])
+def test_request_ids(given, kept, log):
+    answer = predict(bare(), {"text": "a"}, {**JSON, "x-request-id": given})
+    found = answer.headers["x-request-id"]
+    assert (found == given) == kept
+    assert len(found) == (len(given) if kept else 32)
+    assert log()[-1]["id"] == found
+
+
+def test_the_log_says_what_happened_but_no_text(tmp_path, log):
+    service = tiny_service(tmp_path, ("ner",))
+    bodies = [{"text": SECRET}, {"texts": [SECRET, SECRET]}, {"words": [SECRET.split()]}, {"txt": SECRET}]
+
+    async def work(app):
+        for body in bodies:
+            await call(app, "POST", "/v1/predict", body)
+        await call(app, "POST", "/v1/predict", f'{{"text": "{SECRET}'.encode())
+        await call(app, "GET", f"/{SECRET}", headers={"x-request-id": SECRET})
+        await call(app, "Zuzana", "/healthz")
+        await call(app, "GET", "/healthz")
+
+    drive(service, work)
+    lines = log()
+    assert [line["status"] for line in lines] == [200, 200, 200, 422, 400, 404, 405, 200]
+    assert [line.get("texts") for line in lines[:3]] == [1, 2, 1]
+    assert (lines[0]["model"], lines[0]["path"], lines[3]["code"]) == ("ner", "/v1/predict", "bad_request")
+    assert (lines[5]["path"], lines[6]["method"], lines[7]["level"]) == ("other", "other", "debug")
+    assert all(set(line) >= {"time", "level", "event", "id", "ms"} for line in lines)
+    assert "Zuzana" not in json.dumps(lines, ensure_ascii=False)
+    assert "Mokr" not in json.dumps(lines)
+
+
+def test_texts_are_logged_when_asked_for(tmp_path, log):
+    predict(tiny_service(tmp_path, log_text=True), {"texts": [SECRET, "b"]})
+    assert log()[-1]["text"] == [SECRET, "b"]
+
+
+def test_a_mistake_of_ours_is_one_answer_and_one_traceback(log):
+    def broken(_texts):
+        raise ZeroDivisionError("here")
+
+    service = Service({"m": made_up(broken)}, Settings(watch=0))
+    with pytest.raises(ZeroDivisionError):  # what uvicorn logs
+        predict(service, {"text": "a"})
+    assert (log()[-1]["status"], log()[-1]["code"]) == (500, "internal")
+    logging.getLogger("uvicorn.error").error("in ASGI application", exc_info=ZeroDivisionError("here"))
+    assert "ZeroDivisionError: here" in log()[-1]["traceback"]
+
+
+def test_the_figures(tmp_path):
+    service = tiny_service(tmp_path)
+
+    async def work(app):
+        await call(app, "POST", "/v1/predict", {"texts": ["a", "b"]})
+        await call(app, "POST", "/v1/predict", b"")
+        for number in range(20):
+            await call(app, "GET", f"/{number}")
+        return await call(app, "GET", "/metrics")
+
+    answer = drive(service, work)
+    text = answer.body.decode()
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for line in (
+        'edgecompress_requests_total{path="/v1/predict",status="200"} 1.0',
+        'edgecompress_requests_total{path="/v1/predict",status="400"} 1.0',
+        'edgecompress_requests_total{path="other",status="404"} 20.0',
+        'edgecompress_request_seconds_count{path="/v1/predict"} 2.0',
+        'edgecompress_batch_texts_sum{model="sentiment"} 2.0',
+        'edgecompress_run_seconds_count{model="sentiment"} 1.0',
+        'edgecompress_texts_total{model="sentiment"} 2.0',
+        'edgecompress_queue_texts{model="sentiment"} 0.0',
+        "edgecompress_requests_in_flight 1.0",
+    ):
+        assert line in text
+
+
+def test_ready_until_draining():
+    service = bare()
+
+    async def work(app):
+        before = [await call(app, "GET", path) for path in ("/readyz", "/healthz")]
+        service.draining = True
+        after = [await call(app, "GET", path) for path in ("/readyz", "/healthz")]
+        return before, after, await call(app, "POST", "/v1/predict", {"text": "a"})
+
+    before, after, refused = drive(service, work)
+    assert [answer.status for answer in (*before, *after)] == [200, 200, 503, 200]
+    assert (refused.status, refused.code, refused.headers["connection"]) == (503, "draining", "close")
+    assert not service.ready
+
+
+def test_too_many_requests_at_once():
+    service = bare(max_requests=1)
+
+    async def work(app):
+        hold = asyncio.Event()
+        chunks = [b'{"text"', hold.wait, b': "a"}']
+        first = asyncio.create_task(call(app, "POST", "/v1/predict", chunks=chunks))
+        await asyncio.sleep(0.01)
+        second = await call(app, "POST", "/v1/predict", {"text": "a"})
+        hold.set()
+        await first
+        return second, await call(app, "POST", "/v1/predict", {"text": "a"})
+
+    second, third = drive(service, work)
+    assert (second.status, second.code, second.headers["retry-after"]) == (503, "queue_full", "1")
+    assert third.status == 200
+
+
+def test_a_body_that_trickles_or_breaks_off():
+    service = bare(timeout=0.05)
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def work(app):
+        return [await call(app, "POST", "/v1/predict", chunks=chunks) for chunks in ([b"{", never], [b"{"])]
+
+    slow, gone = drive(service, work)
+    assert (slow.status, slow.code) == (408, "slow_body")
+    assert (gone.status, gone.code) == (400, "incomplete_body")
+    assert service.predicting == 0
+
+
+def test_a_large_body_is_read_like_a_small_one():
+    texts = ["x" * 9000] * 10
+    answer = predict(bare(), {"texts": texts})
+    assert [one["label"] for one in answer.json["predictions"]] == texts
+
+
+def a_value(drawn, depth=0):
+    plain = [None, True, 0, -1.5, 1e308, "", "good film", "\ud800", "\0", "ž" * 40, "🙂", [], {}, 10**400]
+    kind = drawn.randrange(4 if depth < 3 else 2)
+    if kind < 2:
+        return drawn.choice(plain)
+    several = [a_value(drawn, depth + 1) for _ in range(drawn.randrange(5))]
+    return several if kind == 2 else {drawn.choice(["text", "texts", "words", "model", "x"]): one for one in several}
+
+
+def a_body(drawn):
+    kind = drawn.randrange(5)
+    if kind == 0:
+        return drawn.randbytes(drawn.randrange(60))
+    names = drawn.sample(["text", "texts", "words", "model", "\udfff"], drawn.randrange(1, 4))
+    good = {"text": "good film", "texts": ["good", ""], "words": [["a", "b"]], "model": "sentiment"}
+    data = {name: good.get(name, 1) if drawn.random() < 0.5 else a_value(drawn) for name in names}
+    body = json.dumps(data if kind < 4 else a_value(drawn), ensure_ascii=drawn.random() < 0.5)
+    raw = bytearray(body.encode("utf-8", "surrogatepass"))
+    for _ in range(drawn.randrange(3) if kind == 1 else 0):  # damage a byte or two
+        if raw:
+            raw[drawn.randrange(len(raw))] = drawn.randrange(256)
+    return bytes(raw[: drawn.randrange(len(raw) + 1)] if kind == 2 else raw)
+
+
+def a_request(drawn):
+    often = drawn.random() < 0.85
+    path = "/v1/predict" if often else drawn.choice([*(one.path for one in ENDPOINTS), "/x", "//", "/\udcff", "/%00"])
+    method = "POST" if often else drawn.choice(["GET", "HEAD", "PUT", "OPTIONS", "PATCH", "X Y", ""])
+    media = drawn.choice(["application/json"] * 8 + ["", "text/html", ";", "application/json;;charset=utf-8;"])
+    headers = {"content-type": media}
+    if drawn.random() < 0.2:
+        extra = drawn.choice(["content-length", "content-encoding", "x-request-id", "authorization", "expect"])
+        headers[extra] = drawn.choice(["", "-1", "1e9", "²", "gzip", "\xff\x00", "9" * 5000, "a" * 300])
+    body = a_body(drawn)
+    cuts = [body[:3], body[3:]] if drawn.random() < 0.1 else None  # and then the client leaves
+    return method, path, body, headers, cuts
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_that_is_sent_makes_it_fail(tmp_path, log, seed):
+    drawn = random.Random(seed)
+    service = tiny_service(
+        tmp_path, ("sentiment", "ner") if seed % 2 else ("ner",), max_body=300, max_chars=20, max_texts=3
+    )
+    requests = [a_request(drawn) for _ in range(1000)]
+
+    async def work(app):
+        answers = []
+        for begin in range(0, len(requests), 20):
+            some = requests[begin : begin + 20]
+            answers += await asyncio.gather(*(call(app, *rest, chunks=cuts) for *rest, cuts in some))
+        return answers
+
+    answers = drive(service, work)
+    seen = set()
+    for request, answer in zip(requests, answers, strict=True):
+        assert answer.status < 500 or answer.status == 503, (request, answer)
+        seen.add(answer.status)
+        if answer.status >= ERRORS and request[0] != "HEAD":
+            assert REFUSALS[answer.code][0] == answer.status, (request, answer)
+    assert seen >= {200, 400, 404, 405, 413, 415, 422}
+    lines = log()
+    assert len(lines) == len(requests)
+    assert not [line for line in lines if "traceback" in line or line["level"] in ("error", "critical")]
