@@ -38,9 +38,6 @@ from edgecompress.bench.opening import How, Opened
 from edgecompress.bench.results import Role
 from edgecompress.bench.subjects import Target, entries
 from edgecompress.commands.show import progress
-from edgecompress.encoder import sources
-from edgecompress.export.onnx import export
-from edgecompress.export.quantize import quantize
 from edgecompress.files import write_json
 from edgecompress.report.terminal import bench_tables
 from edgecompress.runtime.encoding import open_tokenizer
@@ -197,6 +194,11 @@ def repeat(subjects: Sequence[str], teacher: str, seconds: float) -> None:
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
 def slovak(models: Path, output: Path) -> None:
     """Measure the Slovak students of the retention benchmark (its WORK/slk) on their test splits: slovak.json."""
+    # not at the top: the processes that are measured import this file, and torch is not theirs to hold
+    from edgecompress.encoder import sources
+    from edgecompress.export.onnx import export
+    from edgecompress.export.quantize import quantize
+
     stages = {"teacher": "teacher", "cut-only": "cut-only-maximum-s0", "student": "default-maximum-s0"}
     tests = {task: read_examples([_split(task)], TASKS[task]) for task in TASKS}
     with progress(Console()):

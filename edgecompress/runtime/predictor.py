@@ -143,7 +143,9 @@ class Predictor:
         return Prepared(texts, offsets, words, filled, counts, [one for own in windows for one in own])
 
     def _one_label(self, windows: Windows) -> Label:
-        scores = np.average([p for _, p in windows], axis=0, weights=[len(one.ids) or 1 for one, _ in windows])
+        scores = windows[0][1]
+        if len(windows) > 1:
+            scores = np.average([p for _, p in windows], axis=0, weights=[len(one.ids) for one, _ in windows])
         best = int(scores.argmax())
         named = dict(zip(self.artifact.labels, scores.tolist(), strict=True))
         return Label(self.artifact.labels[best], float(scores[best]), named, len(windows))
