@@ -84,7 +84,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     from edgecompress.export.ledger import ledger
 
-    return list(ledger(path).files)
+    return [path.parent / name for name in ledger(path).files]
 
 
 def _of_torch(path: Path) -> tuple[int, int, int, Parts]:

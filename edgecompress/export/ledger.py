@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Ledger:
     entries: tuple[Entry, ...]
     file_bytes: int
     graph_bytes: int
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     operators: Mapping[str, int]
     floats: Mapping[str, int]
     inputs: tuple[str, ...]
@@ -60,7 +61,7 @@ def ledger(path: Path) -> Ledger:
         entries,
         size,
         size - sum(entry.bytes for entry in entries),
-        tuple(sorted(files)),
+        tuple(sorted(os.path.relpath(file, path.parent) for file in files)),
         dict(operators.most_common()),
         dict(floats.most_common()),
         tuple(f"{value.name} {_type(value.dtype)} {_shape(value.shape)}" for value in model.graph.inputs),
