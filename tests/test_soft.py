@@ -125,7 +125,7 @@ def test_a_student_learns_from_unlabelled_text_alone(tmp_path, family, kind):
     """With the true labels switched off, the student can only have learnt from the teacher."""
     made, files = bundle(family, "none", layers=1), task_files(tmp_path, kind, 60)
     lines = corpus(tmp_path, lines=tuple(f"{one} {two}" for one in SLOVAK for two in SLOVAK))
-    training = replace(QUICK, epochs=8 if family != "modernbert" else 16)  # no bias, and a gate: it learns slower
+    training = replace(QUICK, epochs=16)  # with 8 one family ended at 89 once, in an environment under load
     teacher = finetune(made, task=files, training=training)
     save(teacher, tmp_path / "teacher")
     before = copy_of(made.model)
