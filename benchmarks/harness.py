@@ -33,7 +33,7 @@ from edgecompress.artifact import open_artifact
 from edgecompress.bench import harness, results, worker
 from edgecompress.bench.cells import REAL, Plan
 from edgecompress.bench.host import host
-from edgecompress.bench.lane import Lane, core_numbers
+from edgecompress.bench.lane import Lane
 from edgecompress.bench.opening import How, Opened
 from edgecompress.bench.results import Role
 from edgecompress.bench.subjects import Target, entries
@@ -41,6 +41,7 @@ from edgecompress.commands.show import progress
 from edgecompress.files import write_json
 from edgecompress.report.terminal import bench_tables
 from edgecompress.runtime.encoding import open_tokenizer
+from edgecompress.runtime.session import core_numbers
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import read_examples
 

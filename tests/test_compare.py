@@ -275,3 +275,13 @@ def test_every_headline_and_subject_is_compared():
     assert {(row.subject, row.task) for row in found.rows if row.metric == HEADLINES[row.task]} == {
         (subject, task) for subject in SUBJECTS for task in HEADLINES
     }
+
+
+def test_other_test_data_of_as_many_examples_are_noted():
+    def splits(digest):
+        found = sample_results()
+        return dataclasses.replace(found, settings={"tests": {"ner": {"examples": 500, "sha256": digest}}})
+
+    note = "ner was scored on other test data of as many examples: scores do not compare"
+    assert note in compare(splits("a"), splits("b")).notes
+    assert compare(splits("a"), splits("a")).notes == ()

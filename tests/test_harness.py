@@ -19,6 +19,7 @@ from edgecompress.bench.lane import Lane, LostError
 from edgecompress.bench.opening import How
 from edgecompress.bench.subjects import Entry, Target, entries
 from edgecompress.errors import InputError, SourceError
+from edgecompress.runtime.session import core_numbers
 from edgecompress.tasks.examples import Example
 
 QUICK = Plan(batches=(1, 2), lengths=(4, REAL), seconds=0, rounds=2, iterations=4, time_limit=60)
@@ -214,7 +215,7 @@ def test_a_dead_or_silent_process_is_told_in_one_line(work, says):
 
 
 def test_an_error_in_a_process_leaves_it_alive(tmp_path):
-    one = Lane(lane.core_numbers()[:1])
+    one = Lane(core_numbers()[:1])
     with pytest.raises(LostError, match="holds no edgecompress-artifact"):
         one.ask("open", Target(tmp_path, "artifact", "ner"), How(), limit=60)
     assert one.alive

@@ -12,7 +12,7 @@ import edgecompress
 
 ROOT = Path(__file__).parent.parent
 TOP = ("__init__", "artifact", "errors", "files", "progress", "records", "words")
-FOLDERS = ("bench", "report", "runtime", "tasks")
+FOLDERS = ("bench", "report", "runtime", "serve", "tasks", "web")
 TORCH_FREE = [
     "edgecompress." + path.relative_to(ROOT / "edgecompress").with_suffix("").as_posix().replace("/", ".")
     for path in sorted((ROOT / "edgecompress").rglob("*.py"))

@@ -228,12 +228,16 @@ def test_runs_overlap_when_told():
 
     async def work(app):
         asked = [ask(app, "a"), ask(app, "b")]
-        while len(gate.batches) < 2:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(20):
+            while len(gate.batches) < 2:
+                await asyncio.sleep(0.001)
+        both = [list(batch) for batch in gate.batches]  # begun, and neither has ended: the gate is shut
         gate.open.set()
-        await asyncio.gather(*asked)
+        return both, [answer.status for answer in await asyncio.gather(*asked)]
 
-    drive(service, work)
+    both, statuses = drive(service, work)
+    assert [len(batch) for batch in both] == [1, 1]
+    assert statuses == [200, 200]
 
 
 def test_what_still_waits_at_the_end_is_refused():

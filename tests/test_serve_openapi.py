@@ -68,11 +68,13 @@ def test_answers_have_the_form_that_is_described(tmp_path, endpoint, task):
     responses = DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]["responses"]
     for body in bodies:
         answer = drive(service, lambda app, body=body: call(app, endpoint.method, endpoint.path, body))
+        assert answer.status == 200
         conform(answer.json, responses["200"]["content"]["application/json"]["schema"])
 
 
 def test_errors_have_the_form_that_is_described(tmp_path):
     answer = predict(tiny_service(tmp_path), {"texts": "a"})
+    assert answer.status == 400
     conform(answer.json, DOCUMENT["components"]["schemas"]["Error"])
 
 

@@ -127,10 +127,11 @@ def test_the_watch_looks_by_itself(tmp_path):
     async def work(app):
         swap(tmp_path / "sentiment", rows=opposite())
         async with asyncio.timeout(20):
-            while await label(app) != "negative":
+            while (found := await label(app)) != "negative":
                 await asyncio.sleep(0.02)
+        return found
 
-    drive(service, work)
+    assert drive(service, work) == "negative"
 
 
 def test_no_watch_when_told(tmp_path):

@@ -106,7 +106,7 @@ def test_words_that_are_split_already(tmp_path):
         (b'{"text": "good"}\n[1]\n', r"in\.jsonl:2 is list, not an object"),
         (b'{"text": 5}\n', 'has no "text", a string'),
         (b'{"tokens": ["good"]}\n', 'has no "text", a string$'),
-        (b'{"text": "\xff"}\n', r"in\.jsonl:1 is not UTF-8"),
+        (b'{"text": "\xff"}\n', r"in\.jsonl:1: byte .* is not UTF-8"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(sentiment, tmp_path, data, says):

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edgecompress.bench.results import Failure, Results
+from edgecompress.bench.results import Failure, Results, is_headline
 from edgecompress.errors import CheckError, InputError
 from edgecompress.records import Measurement
-from edgecompress.tasks import TASKS
 
 Interval = tuple[float, float]
 Verdict = Literal["worse", "better", "within noise", "unchanged", "no interval"]
@@ -124,7 +123,7 @@ def compare(old: Results, new: Results) -> Comparison:
         tuple(sorted(rows, key=_place)),
         tuple(dict.fromkeys(_missing(old, new, lost, failures))),
         failures,
-        tuple(note for note in notes if note),
+        (*(note for note in notes if note), *_other_splits(old, new)),
     )
 
 
@@ -174,15 +173,10 @@ def _figures(results: Results) -> dict[tuple[str, str, str, str], Measurement]:
     """Return the figures that are compared, by what they are of."""
     found = {}
     for row in results.measurements:
-        if row.metric in RULES or row.metric == _headline(row):
+        if row.metric in RULES or is_headline(row):
             where = {name: value for name, value in row.settings.items() if name not in _COUNTS}
             found[row.subject, row.task, row.metric, json.dumps(where, sort_keys=True)] = row
     return found
-
-
-def _headline(row: Measurement) -> str:
-    kind = str(row.settings.get("kind", row.task))
-    return TASKS[kind].metrics[0] if kind in TASKS else ""
 
 
 def _difference(old: Measurement, new: Measurement) -> Difference:
@@ -253,6 +247,15 @@ def _recounted(old: Measurement, new: Measurement) -> str:
     if old.metric not in _SCORES or counts[0] == counts[1]:
         return ""
     return f"{old.task} was scored on {counts[0]} examples there and {counts[1]} here: the test data differ"
+
+
+def _other_splits(old: Results, new: Results) -> Iterator[str]:
+    """Yield a note for each task whose test data differ although as many examples were scored."""
+    before, after = (one.settings.get("tests", {}) for one in (old, new))
+    for task in before:
+        mine, theirs = before[task], after.get(task, before[task])
+        if mine["examples"] == theirs["examples"] and mine["sha256"] != theirs["sha256"]:
+            yield f"{task} was scored on other test data of as many examples: scores do not compare"
 
 
 def _holds(results: Results) -> str:

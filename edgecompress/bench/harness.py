@@ -13,13 +13,13 @@ from typing import Any
 from edgecompress.bench.cells import REAL, Plan
 from edgecompress.bench.describe import describe, sizes
 from edgecompress.bench.host import host
-from edgecompress.bench.lane import core_numbers
 from edgecompress.bench.results import Failure, Results, Subject
 from edgecompress.bench.scoring import scores
 from edgecompress.bench.subjects import Entry
 from edgecompress.bench.timing import Timing, timed_with, timings
 from edgecompress.errors import InputError
 from edgecompress.records import Measurement
+from edgecompress.runtime.session import usable_cores
 from edgecompress.tasks.examples import Example
 
 Tests = Mapping[str, Sequence[Example]]
@@ -31,7 +31,7 @@ def measure(rows: Sequence[Entry], tests: Tests, plan: Plan, *, name: str = "") 
     The row of role "teacher" is what speedups and differences are of. What fails is noted in ``failures``, and the rest
     goes on. Raises InputError when a plan of real texts has no texts, or more threads than cores.
     """
-    machine, cores = host(), len(core_numbers())
+    machine, cores = host(), usable_cores()
     plan = replace(plan, threads=tuple(dict.fromkeys(threads or cores for threads in plan.threads)))
     timing = Timing(timed_with(rows), next((row.name for row in rows if row.role == "teacher"), ""), tests, plan)
     _check(timing, cores)

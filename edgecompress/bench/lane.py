@@ -74,11 +74,6 @@ class Lane:
         return f"crashed ({_ending(code)})" + (f": {said[:200]}" if said else "")
 
 
-def core_numbers() -> list[int]:
-    """Return the numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
 @contextmanager
 def lane(cores: Sequence[int]) -> Iterator[Lane]:
     """Start a process on ``cores``, and end it when the block does."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecompress.artifact import TOKENIZER_FILE, Artifact
-from edgecompress.errors import ArtifactError
+from edgecompress.artifact import Artifact
+from edgecompress.bench.opening import known_ids, random_feed, tokenizer_beside
 from edgecompress.progress import report
 from edgecompress.records import Measurement
 from edgecompress.runtime.encoding import open_tokenizer
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tokenizers import Tokenizer
+
 Shape = tuple[int, int]
 SHAPES: tuple[Shape, ...] = ((1, 32), (1, 128), (8, 128))
 WARM_UP = 3
-_SMALL_VOCABULARY = 32  # ids below this exist in every model
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ def latencies(
     inputs than an encoder's.
     """
     sessions = {name: open_session(_model_path(subject), threads=threads) for name, subject in subjects.items()}
-    vocabularies = {name: _vocabulary(subject) for name, subject in subjects.items()}
+    vocabularies = {name: known_ids(_tokenizer(one)) for name, one in subjects.items()}
     budget = Budget(seconds, rounds, iterations)
     measured = []
     for done, shape in enumerate(shapes):
         report("latency", done, len(shapes), _named(shape))
         runs = {
-            name: (session, _feed(session, vocabularies[name], shape))
+            name: (session, random_feed(session, vocabularies[name], shape))
             for name, session in sessions.items()
             if _fits(subjects[name], shape)
         }
@@ -127,17 +128,5 @@ def _named(shape: Shape) -> str:
     return f"{shape[0]}×{shape[1]}"
 
 
-def _feed(session: Any, vocabulary: int, shape: Shape) -> dict[str, Any]:
-    ids = np.random.default_rng(0).integers(0, vocabulary, shape, np.int64)
-    known = {"input_ids": ids, "attention_mask": np.ones(shape, np.int64), "token_type_ids": np.zeros(shape, np.int64)}
-    wanted = [node.name for node in session.get_inputs()]
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ArtifactError(f"a graph to be timed takes {', '.join(unknown)}: give an encoder's ONNX file")
-    return {name: known[name] for name in wanted}
-
-
-def _vocabulary(subject: Artifact | Path) -> int:
-    """Return how many ids the subject knows at least, by the tokenizer in its folder."""
-    path = subject.tokenizer_path if isinstance(subject, Artifact) else subject.with_name(TOKENIZER_FILE)
-    return int(open_tokenizer(path).get_vocab_size()) if path.is_file() else _SMALL_VOCABULARY
+def _tokenizer(subject: Artifact | Path) -> Tokenizer | None:
+    return open_tokenizer(subject.tokenizer_path) if isinstance(subject, Artifact) else tokenizer_beside(subject)

@@ -19,8 +19,11 @@ from edgecompress.tasks import TASKS
 from edgecompress.words import DEFAULT_WORD_PATTERN
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tokenizers import Tokenizer
 
+_TYPES = "token_type_ids"
 _SMALL_VOCABULARY = 32  # ids below this exist in every model
 _ANY_LENGTH = 1 << 30
 _SHIFTED = ("roberta", "xlm-roberta", "camembert")  # their positions start after the padding id
@@ -68,17 +71,14 @@ def _artifact(target: Target, how: How) -> Opened:
     artifact = open_artifact(target.path)
     tokenizer = open_tokenizer(artifact.tokenizer_path)
     session = open_session(artifact.model_path, threads=how.threads, device=how.device)
-    return Opened(session, int(tokenizer.get_vocab_size()), artifact, tokenizer)
+    return Opened(session, known_ids(tokenizer), artifact, tokenizer)
 
 
 def _onnx(target: Target, how: How) -> Opened:
     session = open_session(target.path, threads=how.threads, device=how.device)
-    if unknown := sorted({node.name for node in session.get_inputs()} - {*INPUTS, "token_type_ids"}):
-        raise ArtifactError(f"a graph to be timed takes {', '.join(unknown)}: give an encoder's ONNX file")
-    words = target.path.with_name(TOKENIZER_FILE)
-    tokenizer = open_tokenizer(words) if words.is_file() else None
-    known = int(tokenizer.get_vocab_size()) if tokenizer else _SMALL_VOCABULARY
-    return Opened(_OneText(session), known, _described(target), tokenizer)
+    _check_inputs(session)
+    tokenizer = tokenizer_beside(target.path)
+    return Opened(_OneText(session), known_ids(tokenizer), _described(target), tokenizer)
 
 
 def _torch(target: Target, how: How) -> Opened:
@@ -139,15 +139,40 @@ class _OneText:
 
     def run(self, outputs: Any, feed: dict[str, Any]) -> Any:
         """Run the graph."""
-        types = {"token_type_ids": np.zeros_like(feed[INPUTS[0]])}
+        types = {_TYPES: np.zeros_like(feed[INPUTS[0]])}
         return self._session.run(outputs, {k: v for k, v in {**types, **feed}.items() if k in self._wanted})
 
 
 def ids_of(opened: Opened, shape: tuple[int, int]) -> dict[str, Any]:
     """Return random ids of this (batch, length), all attended to, for the inputs that the session wants."""
-    ids = np.random.default_rng(0).integers(0, opened.vocabulary, shape, np.int64)
-    known = dict(zip(INPUTS, (ids, np.ones(shape, np.int64)), strict=True))
-    return {node.name: known[node.name] for node in opened.session.get_inputs()}
+    return random_feed(opened.session, opened.vocabulary, shape)
+
+
+def random_feed(session: Any, vocabulary: int, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return random ids below ``vocabulary``, all attended to and of one text, for the inputs that ``session`` wants.
+
+    Raises ArtifactError for a session that wants other inputs than an encoder's.
+    """
+    _check_inputs(session)
+    ids = np.random.default_rng(0).integers(0, vocabulary, shape, np.int64)
+    known = {INPUTS[0]: ids, INPUTS[1]: np.ones(shape, np.int64), _TYPES: np.zeros(shape, np.int64)}
+    return {node.name: known[node.name] for node in session.get_inputs()}
+
+
+def _check_inputs(session: Any) -> None:
+    if unknown := sorted({node.name for node in session.get_inputs()} - {*INPUTS, _TYPES}):
+        raise ArtifactError(f"a graph to be timed takes {', '.join(unknown)}: give an encoder's ONNX file")
+
+
+def tokenizer_beside(path: Path) -> Tokenizer | None:
+    """Open the ``tokenizer.json`` in the folder of an ONNX file; None without one. Raises ArtifactError."""
+    words = path.with_name(TOKENIZER_FILE)
+    return open_tokenizer(words) if words.is_file() else None
+
+
+def known_ids(tokenizer: Tokenizer | None) -> int:
+    """Return how many ids a model knows at least, by its tokenizer."""
+    return int(tokenizer.get_vocab_size()) if tokenizer else _SMALL_VOCABULARY
 
 
 def longest(opened: Opened) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from edgecompress.errors import InputError
 from edgecompress.files import write_json
 from edgecompress.records import Host, Measurement, Step
+from edgecompress.tasks import TASKS
 
 SCHEMA = 2
 Role = Literal["teacher", "student", "baseline"]
@@ -83,6 +84,17 @@ class Results:
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...] = ()
     schema: int = field(default=SCHEMA, init=False)
+
+
+def kind_of(row: Measurement) -> str:
+    """Return the row of TASKS that a figure is of; a recipe may name its tasks as it likes."""
+    return str(row.settings.get("kind", row.task))
+
+
+def is_headline(row: Measurement) -> bool:
+    """Whether a figure is its task's headline score."""
+    kind = kind_of(row)
+    return kind in TASKS and row.metric == TASKS[kind].metrics[0]
 
 
 def write(path: Path, results: Results) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from edgecompress.bench.cells import Plan
 from edgecompress.bench.intervals import difference_interval, score_interval
-from edgecompress.bench.lane import LostError, core_numbers, lane
+from edgecompress.bench.lane import LostError, lane
 from edgecompress.bench.opening import How
 from edgecompress.bench.results import Failure
 from edgecompress.bench.subjects import Entry
 from edgecompress.progress import report
 from edgecompress.records import Measurement
+from edgecompress.runtime.session import core_numbers
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example
 from edgecompress.tasks.scores import score

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgecompress.artifact import MANIFEST, open_artifact
 from edgecompress.bench.results import Role
 from edgecompress.errors import InputError
+from edgecompress.files import named_path
 from edgecompress.tasks import TASKS
 
 PLACE = "{task}"
@@ -42,7 +43,7 @@ def entries(specs: Sequence[tuple[str, Role]], tasks: Mapping[str, str]) -> tupl
     with as much of its parents as tells them apart. Raises InputError for paths that hold nothing to measure, or one
     name for two rows.
     """
-    split = [_split(spec) for spec, _ in specs]
+    split = [named_path(spec) for spec, _ in specs]
     named = _named(split)
     if len(set(named)) < len(named):
         twice = max(named, key=named.count)
@@ -54,14 +55,8 @@ def entries(specs: Sequence[tuple[str, Role]], tasks: Mapping[str, str]) -> tupl
 
 def task_of(spec: str) -> str:
     """Return the task that the subject of a specification was made for, empty where that is not written down."""
-    path = _split(spec)[1]
+    path = named_path(spec)[1]
     return "" if PLACE in path else _target(Path(path), "").task
-
-
-def _split(spec: str) -> tuple[str, str]:
-    """Return the name, if there is one, and the path; a path may hold a "=" where it exists."""
-    name, equals, path = spec.partition("=")
-    return (name, path) if equals and not Path(spec).exists() else ("", spec)
 
 
 def _named(split: Sequence[tuple[str, str]]) -> list[str]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecompress.bench.cells import REAL, Cell, Plan, named
-from edgecompress.bench.lane import Lane, LostError, core_numbers, lane
+from edgecompress.bench.lane import Lane, LostError, lane
 from edgecompress.bench.opening import How
 from edgecompress.bench.results import Failure
 from edgecompress.bench.subjects import Entry, Target
 from edgecompress.bench.turns import measurements, sample, take_turns
 from edgecompress.progress import report
 from edgecompress.records import Measurement
+from edgecompress.runtime.session import core_numbers
 from edgecompress.tasks.examples import Example
 
 Chosen = Mapping[str, tuple[str, Target]]  # row → the task that it is timed with, and its target

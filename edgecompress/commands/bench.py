@@ -13,6 +13,7 @@ from rich.console import Console
 
 from edgecompress.commands.show import progress
 from edgecompress.errors import InputError
+from edgecompress.extras import is_there
 from edgecompress.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -123,12 +124,12 @@ def _plan(options: Mapping[str, Any], context: click.Context) -> Plan:
 def _tests(given: Sequence[str], subjects: Sequence[str]) -> dict[str, list[Path]]:
     """Return the test files by task; a file without TASK= is for the task of the first subject that tells its own."""
     from edgecompress.bench.subjects import task_of
+    from edgecompress.files import named_path
 
     found: dict[str, list[Path]] = {}
     for one in given:
-        task, equals, path = one.partition("=")
-        if not equals or Path(one).exists():
-            task, path = next((kind for kind in map(task_of, subjects) if kind), ""), one
+        task, path = named_path(one)
+        task = task or next((kind for kind in map(task_of, subjects) if kind), "")
         if task not in TASKS:
             raise InputError(f"--test {one}: for which task is not known, give TASK=FILE with {', '.join(TASKS)}")
         found.setdefault(task, []).append(Path(path))
@@ -157,9 +158,7 @@ def _missing(device: str) -> str:
 
     if device == "cpu" or "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return ""
-    from importlib.util import find_spec
-
-    if find_spec("torch"):
+    if is_there("torch"):
         import torch
 
         if torch.cuda.is_available():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgecompress.bench.results import Failure, Results
+from edgecompress.bench.results import Failure, Results, kind_of
 from edgecompress.errors import InputError
 from edgecompress.extras import require
 from edgecompress.records import Host, Measurement
@@ -155,7 +155,7 @@ def in_browser_layout(artifact: Artifact) -> bool:
 
 
 def _metrics(row: Measurement) -> tuple[str, ...]:
-    kind = str(row.settings.get("kind", row.task))
+    kind = kind_of(row)
     return TASKS[kind].metrics if kind in TASKS else ()
 
 

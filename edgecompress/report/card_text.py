@@ -9,6 +9,7 @@ from edgecompress.export.schemes import SCHEMES, UNQUANTIZED
 from edgecompress.report.card import MADE_BY, UNNAMED, in_browser_layout, metric_name, name_of, scores
 from edgecompress.report.terminal import describe
 from edgecompress.report.words import NOTHING, digits, interval, megabytes
+from edgecompress.runtime.predictor import scales_over_batch
 
 if TYPE_CHECKING:
     from edgecompress.artifact import Artifact
@@ -207,10 +208,10 @@ def _numbers(artifact: Artifact) -> Iterator[str]:
         yield f"- Weights are float32 (`{artifact.scheme}`); nothing is quantized."
         return
     yield f"- Quantized, `{artifact.scheme}`{f': {scheme.does}' if scheme else ''}.{_agreement(artifact.history)}"
-    if scheme and scheme.weights == "dynamic":
+    if scales_over_batch(artifact.scheme):
         yield (
-            "- Activations are scaled over the whole batch, so that a text's probabilities move slightly with the "
-            "texts beside it; one text at a time avoids that."
+            "- Activations are scaled over the whole batch, so that a text's probabilities would move slightly with "
+            "the texts beside it: edgecompress runs one text at a time, other hosts should, too."
         )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from edgecompress.bench.results import Results, Subject
+from edgecompress.bench.results import Results, Subject, is_headline, kind_of
 from edgecompress.records import Measurement
+from edgecompress.report.words import short_metric
 from edgecompress.tasks import TASKS
 
 _PARTS = ("embeddings", "attention", "FFN", "head", "other")  # the order of bars and columns
@@ -30,7 +31,7 @@ def reference(results: Results) -> Subject | None:
 
 def headlines(results: Results) -> Mapping[tuple[str, str], Measurement]:
     """Return the headline score (0-100) by subject and task."""
-    return {(row.subject, row.task): row for row in results.measurements if _is_headline(row)}
+    return {(row.subject, row.task): row for row in results.measurements if is_headline(row)}
 
 
 def differences(results: Results) -> Mapping[tuple[str, str], Measurement]:
@@ -41,14 +42,13 @@ def differences(results: Results) -> Mapping[tuple[str, str], Measurement]:
 
 def tasks(results: Results) -> Mapping[str, str]:
     """Return task → kind for every task that anybody was scored on, in the order of ``TASKS``."""
-    scored = {row.task: _kind(row) for row in headlines(results).values()}
+    scored = {row.task: kind_of(row) for row in headlines(results).values()}
     return {task: kind for kind in TASKS for task, its in scored.items() if its == kind}
 
 
 def heading(task: str, kind: str) -> str:
     """Return a task with its headline metric, "topic F1"."""
-    metric = TASKS[kind].metrics[0]
-    return f"{task} { {'macro_f1': 'F1', 'span_f1': 'F1', 'accuracy': 'acc.'}.get(metric, metric) }"
+    return f"{task} {short_metric(TASKS[kind].metrics[0])}"
 
 
 def mean_score(results: Results, subject: str) -> float | None:
@@ -115,11 +115,3 @@ def never_ran(results: Results, subject: str) -> bool:
 
 def _of(results: Results, subject: str, metric: str) -> list[Measurement]:
     return [row for row in results.measurements if row.subject == subject and row.metric == metric]
-
-
-def _kind(row: Measurement) -> str:
-    return str(row.settings.get("kind", row.task))
-
-
-def _is_headline(row: Measurement) -> bool:
-    return _kind(row) in TASKS and row.metric == TASKS[_kind(row)].metrics[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgecompress.bench.cells import Length, named
 from edgecompress.bench.results import Results
 from edgecompress.records import Measurement
 from edgecompress.report.digest import shape_failed
@@ -21,7 +22,7 @@ class Spot:
     device: str
     threads: int
     batch: int
-    length: int | str
+    length: Length
 
     @property
     def real(self) -> bool:
@@ -75,7 +76,7 @@ def spot(row: Measurement) -> Spot:
 
 def shape(of: Spot) -> str:
     """Return "1×32", or "1×real"."""
-    return f"{of.batch}×{of.length}"
+    return named((of.batch, of.length))
 
 
 def shape_in_words(of: Spot) -> str:

@@ -8,7 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edgecompress.bench.results import is_headline, kind_of
 from edgecompress.report import machine
+from edgecompress.report.words import short_metric
 from edgecompress.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def bench_tables(results: Results) -> tuple[Table, ...]:
     last table says on which machine, and how far the figures are to be trusted.
     """
     tables = []
-    if any(m.metric in ("parameters", *_headlines()) for m in results.measurements):
+    if any(m.metric == "parameters" or is_headline(m) for m in results.measurements):
         tables.append(_quality(results))
     headline = str(results.settings.get("headline", "latency_p50"))
     timed = [m for m in results.measurements if m.metric == headline and m.settings["part"] in _shown(m)]
@@ -75,14 +77,10 @@ def _many(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def _headlines() -> set[str]:
-    return {task.metrics[0] for task in TASKS.values()}
-
-
 def _quality(results: Results) -> Table:
     """Parameters and file size (the largest, where a subject has one artifact a task), then a column a task."""
-    scores = [m for m in results.measurements if m.metric == _headline(m)]
-    tasks = {m.task: _kind(m) for kind in TASKS for m in scores if _kind(m) == kind}
+    scores = [m for m in results.measurements if is_headline(m)]
+    tasks = {m.task: kind_of(m) for kind in TASKS for m in scores if kind_of(m) == kind}
     columns = ["params\nM", "file\nMB", *(f"{task}\n{_short(kind)}" for task, kind in tasks.items())]
     table = _table("Size and quality", columns)
     for subject in results.subjects:
@@ -95,16 +93,6 @@ def _quality(results: Results) -> Table:
     return table
 
 
-def _headline(measurement: Measurement) -> str:
-    kind = _kind(measurement)
-    return TASKS[kind].metrics[0] if kind in TASKS else ""
-
-
-def _kind(measurement: Measurement) -> str:
-    """Return the kind of task; a recipe may name its tasks as it likes."""
-    return str(measurement.settings.get("kind", measurement.task))
-
-
 def _score(measurement: Measurement) -> str:
     if measurement.interval is None:
         return f"{measurement.value:.1f}"
@@ -113,7 +101,7 @@ def _score(measurement: Measurement) -> str:
 
 
 def _short(task: str) -> str:
-    return {"macro_f1": "F1", "span_f1": "F1", "accuracy": "acc"}.get(TASKS[task].metrics[0], TASKS[task].metrics[0])
+    return short_metric(TASKS[task].metrics[0]).rstrip(".")
 
 
 def _largest(measurements: Sequence[Measurement], metric: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 NOTHING = "–"
 FAILED = "failed"
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_METRICS = {"macro_f1": "F1", "span_f1": "F1", "accuracy": "acc."}
 _BOUNDS = (100, 10)  # below each there is one decimal more
 _TINY = 0.1
 
@@ -33,6 +34,11 @@ def millions(count: float) -> str:
 def times(ratio: float) -> str:
     """Return a ratio as "23×" or "2.3×"."""
     return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.1f}×"  # noqa: PLR2004
+
+
+def short_metric(metric: str) -> str:
+    """Return a metric's name as a column's head has room for it."""
+    return _METRICS.get(metric, metric)
 
 
 def counted(count: int, thing: str) -> str:

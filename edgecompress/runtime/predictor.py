@@ -168,13 +168,8 @@ class Predictor:
             for word, at in enumerate(one.first):
                 if at is not None:
                     best[word] = _best(self.artifact.labels, scores[at])
-        found = [(self._unseen_tag(), 0.0) if pair is None else pair for pair in best]
+        found = [(unseen_tag(self.artifact), 0.0) if pair is None else pair for pair in best]
         return Tags(tuple(t for t, _ in found), tuple(p for _, p in found), best.count(None), len(windows))
-
-    def _unseen_tag(self) -> str:
-        if self.artifact.task.spans:
-            return "O"
-        return "X" if "X" in self.artifact.labels else self.artifact.labels[0]
 
     def _probabilities(self, encoded: Sequence[Encoded]) -> list[NDArray[np.float32]]:
         """Return softmaxed logits, in the given order."""
@@ -214,6 +209,13 @@ def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = 0) 
     """
     session = open_session(artifact.model_path, threads=threads)
     return Predictor(artifact, open_tokenizer(artifact.tokenizer_path), session, batch_size)
+
+
+def unseen_tag(artifact: Artifact) -> str:
+    """Return the tag of a word that the model does not see."""
+    if artifact.task.spans:
+        return "O"
+    return "X" if "X" in artifact.labels else artifact.labels[0]
 
 
 def scales_over_batch(scheme: str) -> bool:

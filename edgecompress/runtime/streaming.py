@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from edgecompress.errors import TaskDataError
 from edgecompress.files import check_writable, output_error, refuse_existing, write_json
 from edgecompress.progress import report
+from edgecompress.tasks.examples import decode
 
 if TYPE_CHECKING:
     from edgecompress.runtime.predictor import Predictor
@@ -90,11 +91,9 @@ def _rows(source: Path, raw: BinaryIO) -> Iterator[Row]:
     plain = source.name.removesuffix(".gz").endswith(".txt")
     try:
         for number, line in enumerate(lines, 1):
-            text = line.decode("utf-8").rstrip("\r\n")
+            text = decode(f"{source}:{number}", line).rstrip("\r\n")
             if plain or text.strip():
                 yield {"text": text} if plain else _row(text, f"{source}:{number}")
-    except UnicodeDecodeError as error:
-        raise TaskDataError(f"{source}:{number} is not UTF-8 ({error.reason}): convert it with iconv") from error
     except (EOFError, gzip.BadGzipFile) as error:
         raise TaskDataError(f"{source} is damaged or cut short ({error}): get it again") from error
 

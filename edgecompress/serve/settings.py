@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecompress.errors import InputError
+from edgecompress.files import named_path
 from edgecompress.runtime.predictor import BATCH
 
 TOKEN_VARIABLE = "EDGECOMPRESS_TOKEN"  # noqa: S105 - the variable's name
@@ -88,9 +89,8 @@ def name_folders(given: tuple[str, ...]) -> dict[str, Path]:
     """
     named: dict[str, Path] = {}
     for text in given:
-        name, equals, path = text.partition("=")
-        if not equals or Path(text).is_dir():
-            name, path = Path(text).resolve().name, text
+        name, path = named_path(text)
+        name = name or Path(path).resolve().name
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', as in NAME={path or 'PATH'}"

@@ -72,7 +72,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         with _open(path) as handle:
             for number, raw in enumerate(handle, 1):
                 place = f"{path}:{number}"
-                line = _decode(place, raw)
+                line = decode(place, raw)
                 if line.strip():
                     yield place, line
     except FileNotFoundError as error:
@@ -91,7 +91,8 @@ def _open(path: Path) -> BinaryIO | gzip.GzipFile:
     raise TaskDataError(f"{path} is not a .jsonl or .jsonl.gz file: convert it to one JSON object a line")
 
 
-def _decode(place: str, raw: bytes) -> str:
+def decode(place: str, raw: bytes) -> str:
+    """Return a line of a file as text, without a byte-order mark. Raises TaskDataError, naming ``place``."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -18,6 +18,7 @@ from typing import Any
 from edgecompress.artifact import Artifact
 from edgecompress.errors import InputError, OutputError
 from edgecompress.files import new_folder, write_text
+from edgecompress.runtime.predictor import unseen_tag
 from edgecompress.web.pattern import to_javascript
 from edgecompress.web.vendor import packages
 
@@ -112,7 +113,6 @@ def describe(artifact: Artifact, wording: Wording) -> dict[str, Any]:
             f"quantize it first"
         )
     task, labels = artifact.task, artifact.labels
-    unseen = "O" if task.spans else "X" if "X" in labels else labels[0]
     return {
         "title": wording.title,
         "examples": list(wording.examples),
@@ -121,7 +121,7 @@ def describe(artifact: Artifact, wording: Wording) -> dict[str, Any]:
         "kind": task.kind,
         "spans": task.spans,
         "labels": list(labels),
-        "unseen": unseen,
+        "unseen": unseen_tag(artifact),
         "max_length": artifact.max_length,
         "pad_id": artifact.pad_id,
         "word_pattern": to_javascript(artifact.word_pattern or "") if task.kind == "token" else "",
