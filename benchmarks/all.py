@@ -77,6 +77,9 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         ),
         Step("benchmarks/quantize.py summary", "no time"),
     ),
+    "serve": (
+        Step(f"benchmarks/serve.py {DEMO}/student-topic-int8-tables4 {{data}}/topic/slk_Latn/test.jsonl", "2 minutes"),
+    ),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }
 

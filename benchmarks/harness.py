@@ -91,8 +91,6 @@ def sleeping(pipe: Connection, cores: Sequence[int], log: str) -> None:
 
 def plain(pipe: Connection, cores: Sequence[int], _log: str) -> None:
     """Time a callable with nothing around it, by another clock: nothing of the harness is imported for the loop."""
-    import os
-
     import onnxruntime
 
     os.sched_setaffinity(0, cores)

@@ -10,6 +10,7 @@ from edgecompress.bench.cells import REAL, Length, Plan
 from edgecompress.bench.harness import measure
 from edgecompress.bench.results import Results, Role
 from edgecompress.bench.subjects import Entry, Target
+from edgecompress.bench.timing import timed_with
 from edgecompress.errors import ArtifactError, InputError
 from edgecompress.keys import code_digest, digest
 from edgecompress.pipeline import Result
@@ -87,12 +88,12 @@ def _existing(folder: Path, key: str) -> Artifact | None:
 
 def bench(recipe: Recipe, subjects: Artifacts, tests: Mapping[str, Sequence[Example]]) -> Results:
     """Measure every subject on the tests: score, size, memory, and latency on one thread at 32 and 128 tokens and,
-    where its first task has a test split, on real texts. Raises InputError when there is nothing to measure.
+    where the task that is timed has a test split, on real texts. Raises InputError when there is nothing to measure.
     """
     if not subjects:
         raise InputError(f"recipe {recipe.name} names nothing to measure: list finetune stages in [bench]")
     rows = tuple(Entry(name, _role(recipe, name), _targets(of)) for name, of in subjects.items())
-    real: tuple[Length, ...] = (REAL,) if all(next(iter(row.targets)) in tests for row in rows) else ()
+    real: tuple[Length, ...] = (REAL,) if all(task in tests for task, _ in timed_with(rows).values()) else ()
     return measure(rows, tests, Plan(batches=(1,), lengths=(32, 128, *real)), name=recipe.name)
 
 

@@ -103,10 +103,10 @@ def write_text(path: Path, text: str) -> None:
             draft.unlink(missing_ok=True)
 
 
-def named_path(given: str) -> tuple[str, str]:
-    """Split "NAME=PATH"; the name is empty for a path alone, which may hold a "=" where it exists."""
+def named_path(given: str) -> tuple[str | None, str]:
+    """Split "NAME=PATH"; the name is None for a path alone, which may hold a "=" where it exists."""
     name, equals, path = given.partition("=")
-    return (name, path) if equals and not Path(given).exists() else ("", given)
+    return (name, path) if equals and not Path(given).exists() else (None, given)
 
 
 def check_writable(path: Path) -> None:

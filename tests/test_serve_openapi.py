@@ -74,7 +74,7 @@ def test_answers_have_the_form_that_is_described(tmp_path, endpoint, task):
 
 def test_errors_have_the_form_that_is_described(tmp_path):
     answer = predict(tiny_service(tmp_path), {"texts": "a"})
-    assert answer.status == 400
+    assert answer.status == REFUSALS["bad_request"][0]
     conform(answer.json, DOCUMENT["components"]["schemas"]["Error"])
 
 

@@ -59,7 +59,7 @@ def task_of(spec: str) -> str:
     return "" if PLACE in path else _target(Path(path), "").task
 
 
-def _named(split: Sequence[tuple[str, str]]) -> list[str]:
+def _named(split: Sequence[tuple[str | None, str]]) -> list[str]:
     paths = [Path(path).absolute() for _, path in split]
     short = [path.parent.name if path.suffix == ".onnx" else path.name for path in paths]
     names = []

@@ -129,7 +129,8 @@ def _tests(given: Sequence[str], subjects: Sequence[str]) -> dict[str, list[Path
     found: dict[str, list[Path]] = {}
     for one in given:
         task, path = named_path(one)
-        task = task or next((kind for kind in map(task_of, subjects) if kind), "")
+        if task is None:
+            task = next((kind for kind in map(task_of, subjects) if kind), "")
         if task not in TASKS:
             raise InputError(f"--test {one}: for which task is not known, give TASK=FILE with {', '.join(TASKS)}")
         found.setdefault(task, []).append(Path(path))

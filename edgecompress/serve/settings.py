@@ -90,7 +90,7 @@ def name_folders(given: tuple[str, ...]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for text in given:
         name, path = named_path(text)
-        name = name or Path(path).resolve().name
+        name = Path(path).resolve().name if name is None else name
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', as in NAME={path or 'PATH'}"
