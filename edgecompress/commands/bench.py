@@ -67,7 +67,7 @@ def bench(context: click.Context, /, subjects: Sequence[str], **options: Any) ->
 
     console, target = Console(), options["target"]
     if missing := _missing(options["device"]):
-        console.print(missing, highlight=False, markup=False)
+        click.echo(missing)  # one line, however narrow the terminal
         return
     if target:
         check_writable(target)
