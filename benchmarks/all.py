@@ -62,6 +62,10 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("benchmarks/retention.py run slk --size shallow -o {work}/retention", "1 hour"),
         Step("benchmarks/retention.py summary", "no time"),
     ),
+    "ablations": (
+        Step("benchmarks/ablations.py run -o {work}/ablations", "2 hours"),
+        Step("benchmarks/ablations.py summary", "no time"),
+    ),
     "slovak": (Step("benchmarks/harness.py slovak {work}/retention/slk -o {work}/slovak", "10 minutes"),),
     "quantize": (
         Step("benchmarks/quantize.py speed --optimum-cli {optimum} -o {work}/quantize", "5 minutes"),
@@ -118,7 +122,7 @@ def _words(step: Step, places: Mapping[str, str]) -> list[str]:
 
 def _lacking(group: str, step: Step) -> str:
     """Return what a step needs that is not here."""
-    if group in ("structure", "tokenizer", "retention", "slovak") and "summary" not in step.command:
+    if group in ("structure", "tokenizer", "retention", "ablations", "slovak") and "summary" not in step.command:
         return "" if os.environ.get("EDGECOMPRESS_DATA") else "EDGECOMPRESS_DATA is not set"
     if "{data}" in step.command and not os.environ.get("EDGECOMPRESS_DATA"):
         return "EDGECOMPRESS_DATA is not set"
