@@ -18,7 +18,7 @@ from typing import Any
 from edgecompress.artifact import Artifact
 from edgecompress.errors import InputError, OutputError
 from edgecompress.files import new_folder, write_text
-from edgecompress.runtime.predictor import unseen_tag
+from edgecompress.runtime.reading import unseen_tag
 from edgecompress.web.pattern import to_javascript
 from edgecompress.web.vendor import packages
 
