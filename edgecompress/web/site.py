@@ -114,7 +114,7 @@ def describe(artifact: Artifact, wording: Wording) -> dict[str, Any]:
         )
     task, labels = artifact.task, artifact.labels
     if task.kind == "text" and artifact.word_pattern is not None:
-        raise ArtifactError(f"{artifact.folder} reads the words of a text to label it, and the page reads the text as it "
+        raise ArtifactError(f"{artifact.folder} reads the words of a text to label it, the page reads it as it "
                             f"is: give an artifact without a word pattern")  # fmt: skip
     return {
         "title": wording.title,
