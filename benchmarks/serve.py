@@ -34,6 +34,7 @@ import click
 import edgecompress
 from edgecompress.bench.host import host
 from edgecompress.files import write_json
+from edgecompress.runtime.pack import AnyPredictor
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "serve"
 
@@ -101,7 +102,7 @@ def measure(artifact: Path, texts: Sequence[str], port: int, plan: tuple[float, 
     }
 
 
-def raw_speed(predictor: edgecompress.runtime.predictor.Predictor, texts: Sequence[str], seconds: float) -> float:
+def raw_speed(predictor: AnyPredictor, texts: Sequence[str], seconds: float) -> float:
     """Return texts a second of calls with one text each."""
     begin = time.perf_counter()
     for count, text in enumerate(cycle(texts), 1):

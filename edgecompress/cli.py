@@ -27,6 +27,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "quantize": ("graph", "Write an artifact with smaller numbers, if it still says the same."),
     "convert": ("artifact", "Arrange an artifact for transformers.js, optimum, or in ORT format."),
     "export-web": ("web", "Write a page that runs an artifact in the browser."),
+    "pack": ("pack", "Write artifacts that share an encoder as one: all their tasks from one pass."),
     "tune": ("graph", "Write the graph in the way that is fastest on this machine."),
     "verify": ("graph", "Compare two of model folder and artifact: logits, decisions, padding."),
     "inspect": ("graph", "Show where an artifact's bytes are, and how it computes."),

@@ -15,7 +15,8 @@ from edgecompress.artifact import seal
 from edgecompress.errors import ArtifactError, CheckError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.runtime.predictions import Label, Span, span_ranges
-from edgecompress.runtime.predictor import BATCH, Predictor, from_artifact, load, scales_over_batch, softmax
+from edgecompress.runtime.predictor import Predictor, from_artifact, load
+from edgecompress.runtime.running import BATCH, scales_over_batch, softmax
 
 MIXED = ["good", "", "bad " * 9, "   ", "\u0000\u0007", "\ud800", "film bad", "😀" * 7, "good film good", "\u200b"]
 SURE = math.exp(4) / (math.exp(4) + 4)  # the softmax of one logit of 4 among five

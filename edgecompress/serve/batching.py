@@ -8,15 +8,17 @@ holds a run back for more, which a small model is rarely slow enough to be worth
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+from edgecompress.runtime.pack import Predictions
+from edgecompress.runtime.predictions import Tags, to_json
+from edgecompress.runtime.reading import Prediction
 from edgecompress.serve.asked import Asked
 from edgecompress.serve.metrics import Metrics
 from edgecompress.serve.models import Served
@@ -150,7 +152,7 @@ def run(served: Served, batch: Sequence[Asked]) -> list[Fragments]:
     """Label the texts and the sentences of several requests in one go; return each request's JSON objects, in order."""
     texts = [text for asked in batch for text in asked.texts]
     sentences = [sentence for asked in batch for sentence in asked.sentences]
-    labelled = iter(served.predictor(texts) if texts else ())
-    tagged = iter(served.predictor.tag(sentences) if sentences else ())
+    labelled: Iterator[Prediction | Predictions] = iter(served.predictor(texts) if texts else ())
+    tagged: Iterator[Tags | Mapping[str, Tags]] = iter(served.predictor.tag(sentences) if sentences else ())
     found = [[*islice(labelled, len(asked.texts)), *islice(tagged, len(asked.sentences))] for asked in batch]
-    return [[json.dumps(dataclasses.asdict(one), ensure_ascii=False, allow_nan=False) for one in row] for row in found]
+    return [[json.dumps(to_json(one), ensure_ascii=False, allow_nan=False) for one in row] for row in found]
