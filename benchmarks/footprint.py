@@ -10,7 +10,9 @@ benchmarks/results/serve/footprint.json:
 - install_mb: bytes of the files in site-packages without pip and setuptools, in 10⁶.
 - import_s: what the import statements take in a new process; cold: after the files of the environment, of ARTIFACT and
   of MODEL were dropped from the page cache (Python's own library stays there); warm: run again at once.
-- first_s: from starting the process to the first label, cold and warm; first_cpu_s: processor seconds of that, warm.
+- first_s: from starting the process to the first label, cold and warm.
+- import_cpu_s, first_cpu_s: processor seconds from the start until then, warm: other programs on the machine lengthen
+  the times above, but hardly these.
 - rss_mb, peak_mb: resident memory after the label and at its most, in 10⁶ bytes, files that are mapped included.
 
 Medians of ``--rounds`` rounds, in which the three take turns. One thread each.
@@ -56,7 +58,8 @@ class Run:
     label: str
     import_s: float
     first_s: float
-    cpu_s: float
+    import_cpu_s: float
+    first_cpu_s: float
     rss_mb: float
     peak_mb: float
 
@@ -88,12 +91,13 @@ import json, sys, time
 artifact, model, text, began = sys.argv[1:]
 before = time.monotonic()
 {imports}
-after = time.monotonic()
+after, spent = time.monotonic(), time.process_time()
 label = {label}
 first, processor = time.monotonic() - float(began), time.process_time()
 lines = dict(line.split(":", 1) for line in open("/proc/self/status", encoding="utf-8"))
 rss, peak = (int(lines[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
-print(json.dumps(dict(label=label, import_s=after - before, first_s=first, cpu_s=processor, rss_mb=rss, peak_mb=peak)))
+times = dict(import_s=after - before, first_s=first, import_cpu_s=spent, first_cpu_s=processor)
+print(json.dumps(dict(label=label, **times, rss_mb=rss, peak_mb=peak)))
 """
 
 
@@ -144,6 +148,7 @@ def environment(name: str, work: Path) -> Path:
 def measure(pythons: Mapping[str, Path], given: Sequence[str], rounds: int) -> dict[str, dict[str, list[Run]]]:
     """Run every subject cold and then warm, in turns, every second round in reverse."""
     runs = {name: {"cold": list[Run](), "warm": list[Run]()} for name in pythons}
+    os.sync()  # only written pages can be dropped
     for number in range(rounds):
         for name in sorted(pythons, reverse=number % 2 == 1):
             drop_cache([pythons[name].parents[1], Path(given[0]), Path(given[1])])
@@ -169,7 +174,6 @@ def drop_cache(folders: Sequence[Path]) -> None:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 handle = os.open(path, os.O_RDONLY)
-                os.fsync(handle)  # only written pages can be dropped
                 os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
                 os.close(handle)
 
@@ -185,9 +189,11 @@ def figures(python: Path, runs: Mapping[str, Sequence[Run]]) -> dict[str, object
         "packages": len(versions),
         **{f"{state}_import_s": round(median(run.import_s for run in of), 3) for state, of in runs.items()},
         **{f"{state}_first_s": round(median(run.first_s for run in of), 3) for state, of in runs.items()},
-        "first_cpu_s": round(median(run.cpu_s for run in runs["warm"]), 3),
-        "rss_mb": round(median(run.rss_mb for run in runs["warm"]), 1),
-        "peak_mb": round(median(run.peak_mb for run in runs["warm"]), 1),
+        **{
+            name: round(median(getattr(run, name) for run in runs["warm"]), 3)
+            for name in ("import_cpu_s", "first_cpu_s")
+        },
+        **{name: round(median(getattr(run, name) for run in runs["warm"]), 1) for name in ("rss_mb", "peak_mb")},
         "versions": versions,
     }
 

@@ -256,6 +256,11 @@ def _footprint() -> str:
         "in brackets with the files in memory already; processor time is of the latter. Remade by "
         "`python benchmarks/footprint.py`."
     )
+    if found["host"]["load"] > found["host"]["cores"]:
+        note += (
+            f" The machine was busy (load average {found['host']['load']:.0f}): other programs lengthened the times, but "
+            "hardly the processor's."
+        )
     return "\n".join([*lines, "", note])
 
 
