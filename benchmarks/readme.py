@@ -258,8 +258,8 @@ def _footprint() -> str:
     )
     if found["host"]["load"] > found["host"]["cores"]:
         note += (
-            f" The machine was busy (load average {found['host']['load']:.0f}): other programs lengthened the times, but "
-            "hardly the processor's."
+            f" The machine was busy (load average {found['host']['load']:.0f}): other programs lengthened the "
+            "times, but hardly the processor's."
         )
     return "\n".join([*lines, "", note])
 
