@@ -84,6 +84,13 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
     "serve": (
         Step(f"benchmarks/serve.py {DEMO}/student-topic-int8-tables4 {{data}}/topic/slk_Latn/test.jsonl", "2 minutes"),
     ),
+    "footprint": (
+        Step(
+            f"benchmarks/footprint.py {DEMO}/student-topic-fp32 {{work}}/demo/stages/student-topic "
+            "-o {work}/footprint",
+            "15 minutes",
+        ),
+    ),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }
 

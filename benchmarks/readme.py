@@ -259,9 +259,36 @@ def _harness() -> str:
     return "\n".join([said, "", title, "", *tables[:at], "", *tables[at:], "", about])
 
 
+def _footprint() -> str:
+    """Return what an installation takes, beside two others that do the same."""
+    found = json.loads((RESULTS / "serve" / "footprint.json").read_text(encoding="utf-8"))
+    lines = [
+        "| installed | packages | disk, MB | import, s | first label, s | processor, s | resident, MB | peak, MB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in found["subjects"].items():
+        times = " | ".join(f"{row[f'cold_{what}_s']:.2f} ({row[f'warm_{what}_s']:.2f})" for what in ("import", "first"))
+        disk = f"{row['packages']} | {row['install_mb']:,.0f}"
+        memory = f"{row['first_cpu_s']:.2f} | {row['rss_mb']:.0f} | {row['peak_mb']:.0f}"
+        lines.append(f"| {name} | {disk} | {times} | {memory} |")
+    note = (
+        f"One text labelled by one fp32 student of {found['model_mb']} MB, the same label from all three; medians of "
+        f"{found['rounds']} new processes each, in turns, on one core of {found['host']['cpu']}. Times are from disk, "
+        "in brackets with the files in memory already; processor time is of the latter. Remade by "
+        "`python benchmarks/footprint.py`."
+    )
+    if found["host"]["load"] > found["host"]["cores"]:
+        note += (
+            f" The machine was busy (load average {found['host']['load']:.0f}): other programs lengthened the "
+            "times, but hardly the processor's."
+        )
+    return "\n".join([*lines, "", note])
+
+
 SECTIONS = {
     "ablations": _ablations,
     "demo": _demo,
+    "footprint": _footprint,
     "harness": _harness,
     "ladder": _ladder,
     "quantize": _quantize,

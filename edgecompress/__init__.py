@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 __version__ = "0.1.0"  # a test holds it equal to pyproject.toml; reading the metadata would cost every command 10 ms
+
+# Builds of onnxruntime from 1.32 on report their use to their maker over the network, and keep files and a thread for
+# it, unless this is set before they are imported. Set it to 0 to let them.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def load(folder: Path | str, *, threads: int = 0, batch_size: int = 0) -> AnyPredictor:

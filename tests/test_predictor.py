@@ -1,5 +1,8 @@
 import asyncio
 import math
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -257,3 +260,17 @@ def test_no_text_crashes_and_every_offset_is_true(predictors, text):
 def predictors(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifacts")
     return tuple(load(write_artifact(folder / task, task).folder, threads=1) for task in ("sentiment", "ner"))
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, []), ("1", []), ("0", [".cache"])])
+def test_nothing_is_reported_or_kept_at_home_unless_asked_for(tmp_path, given, kept):
+    write_artifact(tmp_path / "a")
+    (tmp_path / "home").mkdir()
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "ORT_DISABLE_TELEMETRY": given or ""}
+    if given is None:
+        del environment["ORT_DISABLE_TELEMETRY"]
+    environment.pop("XDG_CACHE_HOME", None)
+    code = f"import edgecompress; print(edgecompress.load({str(tmp_path / 'a')!r})('good').label)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "positive\n"
+    assert [path.name for path in (tmp_path / "home").iterdir()] == kept
