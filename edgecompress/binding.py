@@ -18,7 +18,7 @@ from edgecompress.options import TaskFiles, Training
 
 Options = Mapping[str, Any]
 _ABOVE_ZERO = {"batch_size", "max_length", "temperature", "soft_temperature"}  # of the nested tables
-_SHARES = {"share", "swap", "warmup", "mask", "coverage"}  # of the nested tables: at most 1
+_SHARES = {"share", "swap", "warmup", "mask", "coverage", "alpha", "alpha_end"}  # of the nested tables: at most 1
 
 
 @dataclass

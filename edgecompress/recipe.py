@@ -17,7 +17,7 @@ size = 16000
 
 [[stages]]
 stage = "finetune"
-name = "student"                      # `tasks` makes one stage a task: student-topic, …
+name = "student"                      # `tasks` makes one stage a task (of multitask: one stage): student-topic, …
 tasks = ["topic"]
 
 [export]
@@ -239,7 +239,13 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
             context.problem(f"{where}: the name {name!r} is taken or not made of letters, digits, '.', '-', '_'")
         if "teacher" in given and kind in ("distill", "finetune"):
             given = {**given, "teacher": _teacher(given["teacher"], task, where, draft)}
+        if "teacher" in given and kind == "multitask":
+            given = {**given, "teacher": _teachers(given["teacher"], given.get("tasks"), where, draft)}
+        found = len(context.problems)
         arguments = bind(STAGES[kind].run, given, where, context)
+        if len(context.problems) == found:
+            for problem in STAGES[kind].check(arguments):
+                context.problem(f"{where}: {problem}")
         draft.nodes.append(Node(name, kind, source, arguments, group))
 
 
@@ -258,6 +264,22 @@ def _teacher(value: Any, task: str | None, where: str, draft: _Draft) -> Any:
             f"{where}: `teacher` names no earlier stage and no folder {ref!r}{near(ref, draft.names)}"
         )
     return str(local) if local.is_dir() else ref
+
+
+def _teachers(value: Any, tasks: Any, where: str, draft: _Draft) -> Any:
+    """Return a teacher for each of ``tasks``: of the finetune entry that ``value`` names, or the listed ones."""
+    if isinstance(value, list):
+        return [_teacher(one, None, where, draft) for one in value]
+    if not isinstance(value, str) or not isinstance(tasks, list):
+        return value
+    missing = [str(task) for task in tasks if f"{value}-{task}" not in draft.names]
+    if missing:
+        draft.context.problem(
+            f"{where}: `teacher` {value!r} was fine-tuned for no task {', '.join(map(repr, missing))}: add it to the "
+            "`tasks` of an earlier finetune stage of that name, or list a teacher for each task"
+        )
+        return []
+    return [f"{value}-{task}" for task in tasks]
 
 
 def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
