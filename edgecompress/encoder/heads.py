@@ -99,7 +99,7 @@ def bare(model: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
 
 def head_state(model: PreTrainedModel) -> dict[str, Tensor]:
     """Return the head's tensors by their names in ``model``; a pooler counts as the head's."""
-    encoder = f"{model.base_model_prefix}."
+    encoder = "" if encoder_of(model) is model else f"{model.base_model_prefix}."
     return {
         name: tensor
         for name, tensor in model.state_dict().items()
