@@ -215,7 +215,7 @@ def test_several_tasks_on_the_command_line(run, source, tmp_path):
     assert (code, err) == (0, "")
     left = tmp_path / "left"
     for more, why in (
-        (given[:2], "1 task given: one encoder for several"),
+        (given[:2], "one encoder for several needs two or more, not 1"),
         ([*given, "--train=parse=x"], "--train parse=x: give TASK=FILE, TASK being one of topic"),
         ([*given, "--validation=ner=x"], "--validation ner=x: there is no --train ner=FILE"),
         (given[:-1], "no --validation pos=FILE: every task needs one"),

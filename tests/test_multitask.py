@@ -27,8 +27,9 @@ from edgecompress.stages.learner import Guide, learner, scorer
 from edgecompress.stages.multitask import multitask
 from edgecompress.stages.trim import trim
 from edgecompress.tasks import TASKS
-from edgecompress.training.mixture import Mixture, TaskSampler, mixed_batch
+from edgecompress.training.mixture import Mixture, mixed_batch
 from edgecompress.training.multitask import MEAN, MultiTask, mean_score
+from edgecompress.training.sampler import TaskSampler
 
 QUICK = Training(epochs=4, batch_size=6, learning_rate=2e-3, max_length=64, dropout=0.0, precision="fp32")
 NONE = replace(QUICK, epochs=0)
@@ -311,7 +312,7 @@ def test_a_head_of_another_shape_is_refused(shared):
 def test_what_cannot_be_is_refused(tmp_path, tasks):
     made, topic, pos = bundle("bert", "none", layers=1), *tasks[:2]
     for given, why in (
-        ({"tasks": (topic,)}, "1 task given: one encoder for several needs two or more, and for one there is `finet"),
+        ({"tasks": (topic,)}, "one encoder for several needs two or more, not 1; for one task there is `finetune`"),
         ({"tasks": (topic, pos, topic)}, "the task 'topic' of topic-train.jsonl is there twice"),
         ({"tasks": (topic, pos), "teacher": ("x",)}, "1 teachers for 2 tasks: give one for each task"),
         ({"tasks": (topic, pos), "corpora": (corpus(tmp_path),)}, "give a teacher, or no corpora"),

@@ -133,7 +133,10 @@ MISTAKES = [
     ('stage="finetune"; tasks=["topic", "topic"]', "the name 'finetune-topic' is taken"),
     ('stage="finetune"; tasks=["topics"]', "no task 'topics'; did you mean 'topic'?"),
     ('stage="finetune"', "option 'task' is missing"),
-    ('stage="multitask"; tasks=["topic"]', "stage 1 (multitask): 1 task given: one encoder for several needs two"),
+    (
+        'stage="multitask"; tasks=["topic"]',
+        "stage 1 (multitask): tasks: one encoder for several needs two or more, not 1",
+    ),
     ('stage="multitask"; tasks=["topic", "names", "topic"]', "the task 'topic' of topic-train.jsonl is there twice"),
     ('stage="multitask"; tasks=["topic", "nams"]', "no task 'nams'; did you mean 'names'?"),
     ('stage="multitask"; tasks="topic"', "tasks: 'topic' is not a list"),

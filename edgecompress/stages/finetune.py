@@ -44,8 +44,8 @@ def finetune(  # noqa: PLR0913 - a stage's options are its schema
     from edgecompress.encoder.heads import frozen_encoder
     from edgecompress.training.trainer import fit
 
-    given = {"task": task, "head": head, "encoder": encoder, "teacher": teacher, "corpora": corpora}
-    refuse("finetune", check(given | {"training": training}))
+    given = {"head": head, "encoder": encoder, "teacher": teacher, "corpora": corpora, "training": training}
+    refuse("finetune", check(given))
     frozen = encoder == "frozen"  # then the teacher's states could move nothing but their own projection
     made = learner(bundle, task, head, Guide(teacher, corpora, replace(soft, states=0.0) if frozen else soft), training)
     with frozen_encoder(made.model) if frozen else nullcontext():
@@ -53,7 +53,7 @@ def finetune(  # noqa: PLR0913 - a stage's options are its schema
         details = fit(made.module, made.data, training, label=f"finetune {task.kind}")
     options = {"teacher": Path(teacher).name, "corpora": corpora, "soft": soft} if teacher else {}
     details = {"labels": list(made.labels), "examples": len(made.data.train), **details}
-    step = record("finetune", made.model, details, **given | options, training=training)
+    step = record("finetune", made.model, details, task=task, head=head, encoder=encoder, **options, training=training)
     return bundle.then(step, model=made.model.eval())
 
 

@@ -67,7 +67,7 @@ def check(given: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the options ``given``, as far as options alone tell."""
     tasks, teacher = given["tasks"], given.get("teacher", ())
     if len(tasks) < 2:  # noqa: PLR2004 - what "several" means
-        yield f"{len(tasks)} task given: one encoder for several needs two or more, and for one there is `finetune`"
+        yield f"tasks: one encoder for several needs two or more, not {len(tasks)}; for one task there is `finetune`"
     seen = [(task.kind, task.train) for task in tasks]
     for kind, files in dict.fromkeys(one for one in seen if seen.count(one) > 1):
         yield f"the task {kind!r} of {', '.join(path.name for path in files)} is there twice: name each task once"
@@ -99,8 +99,9 @@ def _learner(name: str, bundle: Bundle, task: TaskFiles, guide: Guide, training:
 
 
 def _mixed(learners: Mapping[str, Learner], sampling: Sampling, training: Training) -> Data:
-    from edgecompress.training.mixture import Mixture, TaskSampler, mixed_batch
+    from edgecompress.training.mixture import Mixture, mixed_batch
     from edgecompress.training.multitask import MEAN, mean_score
+    from edgecompress.training.sampler import TaskSampler
     from edgecompress.training.trainer import Data, passes
 
     parts = [one.data for one in learners.values()]

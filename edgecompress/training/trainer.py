@@ -24,18 +24,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from edgecompress.errors import InputError, OutputError
 from edgecompress.files import need_space, output_error
 from edgecompress.options import Training
 from edgecompress.progress import report
+from edgecompress.training.sampler import EpochSampler
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import TrainerControl, TrainerState
 
-    from edgecompress.training.mixture import Mixture, TaskSampler
+    from edgecompress.training.mixture import Mixture
+    from edgecompress.training.sampler import TaskSampler
 
 _WEIGHTS = "module.safetensors"
 _SHORT = 128  # tokens
@@ -293,26 +294,3 @@ class _Trainer(Trainer):  # type: ignore[misc]
         data = self.train_dataset
         lengths = list(data["length"]) if "length" in data.column_names else None
         return EpochSampler(len(data), self.args.train_batch_size, self.args.seed, lengths)
-
-
-class EpochSampler:
-    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch continues the same one.
-
-    With ``lengths``, texts of similar length meet in a batch: padding is computed like any other token.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int, lengths: list[int] | None = None) -> None:
-        self.count, self.batch_size, self.seed, self.lengths, self.epoch = count, batch_size, seed, lengths, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation; accelerate calls this at the start of each epoch."""
-        self.epoch = int(epoch)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        if self.lengths is None:
-            return iter(torch.randperm(self.count, generator=generator).tolist())
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
