@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "distill": ("stage", "Train a shallower or a cut student to imitate its teacher."),
     "prune": ("stage", "Remove the FFN neurons and heads that matter least."),
     "truncate": ("stage", "Cut the hidden size."),
+    "multitask": ("stage", "Train one encoder for several tasks, to share it between their students."),
     "finetune": ("stage", "Train an encoder for a task: topic, sentiment, ner or pos."),
     "export": ("artifact", "Write a fine-tuned model as a checked ONNX artifact."),
     "quantize": ("graph", "Write an artifact with smaller numbers, if it still says the same."),

@@ -112,6 +112,8 @@ def test_fine_tuning_learns_a_separable_task(tmp_path, family, kind):
     done = finetune(made, task=files, training=training)
     step = done.history[-1]
     assert step.details["best"] > 95
+    assert [at for at, _ in step.details["scores"]] == [10 * epoch for epoch in range(1, 9)]
+    assert max(score for _, score in step.details["scores"]) == round(step.details["best"], 2)
     assert step.details["labels"] == (["sk", "sw"] if kind == "topic" else ["A", "B"])
     assert done.model.config.id2label == dict(enumerate(step.details["labels"]))
     assert step.options["task"]["train"] == [f"{kind}-train.jsonl"]
