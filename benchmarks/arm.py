@@ -1,0 +1,167 @@
+"""Do artifacts say on ARM what they say on x86: real texts, in an emulated aarch64 userland, on several CPU models.
+
+    python benchmarks/arm.py demo-out/artifacts -o WORK
+
+The folder holds `student-TASK-fp32` artifacts, as `make demo` writes them; the other schemes are made of these. The
+same files are then opened by the same versions of the same libraries (constraints.txt) here and in the userland (see
+userland.py), and answer the same texts of the demo's test splits. Written to benchmarks/results/serve/arm.json: equal
+labels, differences of logits, by task, scheme and CPU model. Exit 1 where they are past TOLERANCE. WORK keeps every
+answer: stop it and it goes on. Emulated time says nothing about any ARM, so none is written.
+
+The default scheme runs on every CPU model, the other schemes on one. `x86-64-avx2` is this machine's Python emulated on
+an x86 CPU without VNNI: its int8 products may saturate, which neither VNNI's nor ARM's do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from answers import agreement, demo_texts
+from userland import CPUS, ROOT, Userland, introduce, lacking, make
+
+from edgecompress.artifact import open_artifact
+from edgecompress.bench.host import host
+from edgecompress.export.quantize import quantize
+from edgecompress.files import sha256, write_json
+from edgecompress.tasks import TASKS
+
+RESULT = ROOT / "benchmarks" / "results" / "serve" / "arm.json"
+DEFAULT, OTHERS, FULL = "int8-tables4", ("fp32", "dynamic-int8", "int4"), "neoverse-n1"
+AVX2 = "x86-64-avx2"
+X86 = {"": [], AVX2: ["qemu-x86_64", "-cpu", "max"]}  # qemu's emulated x86 ends at AVX2
+# Scheme → the least share of equal labels, the largest root mean square difference of logits over their spread.
+TOLERANCE = {"fp32": (1.0, 1e-4), "dynamic-int8": (0.99, 0.05), DEFAULT: (0.99, 0.05), "int4": (0.99, 0.05)}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where things are: ``artifacts`` by (task, scheme), ``texts`` by task."""
+
+    work: Path
+    userland: Userland
+    artifacts: dict[tuple[str, str], Path]
+    texts: dict[str, list[str]]
+
+
+@click.command()
+@click.argument("students", type=click.Path(file_okay=False, path_type=Path))
+@click.option("-o", "--output", "work", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--texts", default=200, show_default=True, type=click.IntRange(1), help="Of every task.")
+@click.option("--cpu", "cpus", multiple=True, type=click.Choice([*CPUS, AVX2]), help="Only these.")
+@click.option("--scheme", "schemes", multiple=True, type=click.Choice(list(TOLERANCE)), help="Only these.")
+def main(students: Path, work: Path, texts: int, cpus: Sequence[str], schemes: Sequence[str]) -> None:
+    """Compare the students of STUDENTS on x86 and on emulated ARM."""
+    if why := lacking():
+        raise click.ClickException(f"the ARM test {why}")
+    tasks = [task for task in TASKS if (students / f"student-{task}-fp32").is_dir()]
+    if not tasks:
+        raise click.ClickException(
+            f"{students} holds no student-TASK-fp32: run `make demo` first, or name its artifacts"
+        )
+    wanted = [
+        (cpu, scheme)
+        for scheme in (DEFAULT, *OTHERS)
+        for cpu in ((FULL, *CPUS, AVX2) if scheme == DEFAULT else (FULL,))
+        if cpu in (cpus or (*CPUS, AVX2)) and scheme in (schemes or TOLERANCE)
+    ]
+    made = {(task, scheme): artifact(students, work, task, scheme) for task in tasks for _, scheme in wanted}
+    lab = Lab(work, make(work), made, {task: demo_texts(task, texts) for task in tasks})
+    rows = [row(lab, cpu, task, scheme) for cpu, scheme in dict.fromkeys(wanted) for task in tasks]
+    write_json(RESULT, summary(lab, rows))
+    if wrong := [one for one in rows if not one["within"]]:
+        named = ", ".join(f"{one['task']} {one['scheme']} on {one['cpu']}" for one in wrong)
+        raise click.ClickException(f"past the tolerance: {named}; see {RESULT}")
+
+
+def artifact(students: Path, work: Path, task: str, scheme: str) -> Path:
+    """Return the task's artifact in ``scheme``, made of the float one."""
+    source = students / f"student-{task}-fp32"
+    if scheme == "fp32":
+        return source
+    target = work / "artifacts" / f"student-{task}-{scheme}"
+    if not (target / "edgecompress-artifact.json").is_file():
+        click.echo(f"making {target.name} …")
+        quantize(open_artifact(source), target, scheme=scheme)
+    return target
+
+
+def row(lab: Lab, cpu: str, task: str, scheme: str) -> dict[str, Any]:
+    """Return how far a CPU model's answers are from this machine's."""
+    ours, theirs = (answered(lab, one, task, scheme) for one in ("", cpu))
+    found = agreement(ours, theirs)
+    share, error = TOLERANCE[scheme]
+    # the saturating CPU is there to be seen, not to pass
+    within = cpu == AVX2 or (found["equal"] >= share * found["labels"] and found["error"] <= error)
+    within = within and found["texts_as_tokens"] == len(lab.texts[task])
+    click.echo(f"{cpu} {task} {scheme}: {found}")
+    return {"task": task, "scheme": scheme, "cpu": cpu, **found, "within": within, "machine": theirs["machine"]}
+
+
+def answered(lab: Lab, cpu: str, task: str, scheme: str) -> Any:
+    """Return the answers of one artifact on one CPU ("": this machine's own), kept in WORK."""
+    folder, texts = lab.artifacts[task, scheme], json.dumps(lab.texts[task])
+    seed = sha256(folder / "edgecompress-artifact.json") + texts + (ROOT / "constraints.txt").read_text("utf-8")
+    digest = hashlib.sha256(seed.encode()).hexdigest()[:10]
+    target = lab.work / "answers" / f"{cpu or 'here'}-{task}-{scheme}-{digest}.json"
+    if not target.is_file():
+        given = target.with_suffix(".texts")
+        given.parent.mkdir(parents=True, exist_ok=True)
+        given.write_text(texts, encoding="utf-8")
+        _answer(lab, cpu, [str(Path(__file__).with_name("answers.py")), *map(str, (folder, given, target))])
+        given.unlink()
+    return json.loads(target.read_text(encoding="utf-8"))
+
+
+def _answer(lab: Lab, cpu: str, words: Sequence[str]) -> None:
+    environment = {**lab.userland.environment(), "OMP_NUM_THREADS": "1"}
+    if cpu in CPUS:
+        introduce(lab.userland, cpu)
+        command = lab.userland.command(cpu, *words)
+    else:
+        environment["PYTHONPATH"] = str(ROOT)
+        command = [*X86[cpu], sys.executable, *words]
+    if subprocess.run(command, check=False, env=environment).returncode:
+        raise click.ClickException(f"{cpu or 'this machine'} did not answer: {' '.join(words)}")
+
+
+def summary(lab: Lab, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is written: the shares of equal labels over all tasks (words for token tasks), and every row."""
+    shares = {
+        f"{cpu} {scheme}": _share([one for one in rows if (one["cpu"], one["scheme"]) == (cpu, scheme)])
+        for cpu, scheme in dict.fromkeys((one["cpu"], one["scheme"]) for one in rows)
+    }
+    machines = {one["cpu"]: one["machine"] for one in rows}
+    arm = [one for one in rows if one["cpu"] in CPUS and one["scheme"] == DEFAULT]
+    return {
+        "arm_label_agreement": _share(arm),
+        "label_agreement": shares,
+        "rows": [{name: value for name, value in one.items() if name != "machine"} for one in rows],
+        "texts": {task: len(texts) for task, texts in lab.texts.items()},
+        "cpus": {name: {**asdict(CPUS[name]), **machines[name]} for name in machines if name in CPUS},
+        "emulated_x86": machines.get(AVX2),
+        "qemu": _version("qemu-aarch64"),
+        "host": asdict(host()),
+    }
+
+
+def _share(rows: Sequence[dict[str, Any]]) -> float | None:
+    labels = sum(one["labels"] for one in rows)
+    return round(sum(one["equal"] for one in rows) / labels, 5) if labels else None
+
+
+def _version(program: str) -> str:
+    found = subprocess.run([str(shutil.which(program)), "--version"], capture_output=True, text=True, check=True)
+    return found.stdout.splitlines()[0]
+
+
+if __name__ == "__main__":
+    main()
