@@ -37,7 +37,7 @@ def demo_texts(task: str, count: int) -> list[str]:
 
 
 def answers(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Return ``labels`` (a list a text), ``logits`` (an array (rows, labels) a text) and ``ids`` of every text."""
+    """Return ``labels`` (a list a text), ``logits`` (rows of one number a label) and ``ids`` of every text."""
     predictor = edgecompress.load(folder, threads=1, batch_size=1)
     run = open_run(predictor.artifact.model_path, threads=1)
     labels, logits, ids = [], [], []
@@ -46,7 +46,7 @@ def answers(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
         rows = [_logits(run, one.ids or [predictor.artifact.pad_id]) for one in prepared.encoded]
         (found,) = predictor.finish(prepared, [softmax(row) for row in rows])
         labels.append([found.label] if isinstance(found, Label) else [word.tag for word in found.words])
-        logits.append(np.concatenate([row.reshape(-1, len(predictor.artifact.labels)) for row in rows]).tolist())
+        logits.append([one for row in rows for one in row.reshape(-1, len(predictor.artifact.labels)).tolist()])
         ids.append([one.ids for one in prepared.encoded])
     return {"labels": labels, "logits": logits, "ids": ids}
 
@@ -59,8 +59,9 @@ def _logits(run: Any, ids: Sequence[int]) -> Any:
 def agreement(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
     """Compare two results of :func:`answers` on the same texts.
 
-    ``logits`` is the largest absolute difference, ``error`` the root mean square of the differences over the standard
-    deviation of ours. ``margin`` is the largest lead (of probability) that a label of ours had which theirs is not.
+    ``logits`` is the largest absolute difference, ``median`` that of a row's largest, ``error`` the root mean square of
+    the differences over the standard deviation of ours. ``margin`` is the largest lead (of probability) that a label
+    of ours had which theirs is not.
     """
     labels = [one for text in ours["labels"] for one in text]
     others = [one for text in theirs["labels"] for one in text]
@@ -73,6 +74,7 @@ def agreement(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, f
         "equal": sum(a == b for a, b in zip(labels, others, strict=True)),
         "texts_as_tokens": sum(a == b for a, b in zip(ours["ids"], theirs["ids"], strict=True)),
         "logits": round(float(np.abs(mine - other).max()), 6),
+        "median": float(f"{np.median(np.abs(mine - other).max(axis=-1)):.2g}"),
         "error": round(float(np.sqrt(np.square(mine - other).mean()) / mine.std()), 6),
         "margin": round(float(leads.max(initial=0.0)), 4),
     }
