@@ -8,7 +8,7 @@ onnxruntime-web@1.30.0 @huggingface/tokenizers@0.2.0` are needed. Written to ben
 - page_first_prediction_s: from the start of the navigation until the label of the page's example stands there, in a
   browser started with an empty profile, from a plain static server on the loopback; median of the loads. Other
   programs on the same cores lengthen it: see the host's load.
-- page_first_prediction_cpu_s: what all processes of the browser computed until then, which other programs hardly change.
+- page_first_prediction_cpu_s: what all processes of the browser computed until then: other programs hardly change it.
 - page_transfer_mb: bytes that the server sent for it, headers included; with gzip as static hosts do it (texts and
   WebAssembly), without it every file as it is.
 - offline: the second visit, with the server gone, shows the label again.
