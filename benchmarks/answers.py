@@ -1,9 +1,13 @@
 """What an artifact answers to real texts, with the base install alone: run here, and in an emulated machine.
 
     python benchmarks/answers.py ARTIFACT TEXTS.json ANSWERS.json
+    python benchmarks/answers.py PRODUCT.onnx ANSWERS.json
 
 TEXTS.json is a list of texts. The answers are labels (one a text, or one a word) and logits (one row a text, or one a
 token, specials included), one text at a time as `edgecompress.load` does it for schemes that scale over a batch.
+
+PRODUCT.onnx multiplies integers, "a" (uint8) by a constant "b" (int8) that is also an output; the answer is how many
+sums are not what numpy says.
 """
 
 from __future__ import annotations
@@ -22,9 +26,11 @@ from edgecompress.bench.host import host
 from edgecompress.files import write_json
 from edgecompress.runtime.predictions import Label
 from edgecompress.runtime.predictor import softmax
-from edgecompress.runtime.session import open_run
+from edgecompress.runtime.session import open_run, open_session
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import read_examples
+
+SUMMED = 256  # products a sum
 
 
 def demo_texts(task: str, count: int) -> list[str]:
@@ -80,8 +86,20 @@ def agreement(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, f
     }
 
 
+def products(model: Path) -> dict[str, int]:
+    """Return how many of the integer sums of products are ``wrong``, and ``of`` how many."""
+    session = open_session(model, threads=1)
+    weights = session.run(["b"], {"a": np.zeros((1, SUMMED), np.uint8)})[0]
+    given = np.random.default_rng(0).integers(0, 256, (16, SUMMED)).astype(np.uint8)
+    found = session.run(["sums"], {"a": given})[0]
+    return {"wrong": int((found != given.astype(np.int32) @ weights.astype(np.int32)).sum()), "of": found.size}
+
+
 def main() -> None:
     """Answer what the command line names."""
+    if len(sys.argv) == 3:
+        write_json(Path(sys.argv[2]), products(Path(sys.argv[1])))
+        return
     folder, texts, target = map(Path, sys.argv[1:])
     machine = host()
     about = {"cpu": machine.cpu, "flags": list(machine.flags), "python": machine.python, "versions": machine.versions}

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from answers import agreement, demo_texts
+from answers import SUMMED, agreement, demo_texts
 from userland import CPUS, ROOT, Userland, introduce, lacking, make
 
 from edgecompress.artifact import open_artifact, seal
@@ -84,9 +84,10 @@ def main(students: Path, work: Path, texts: int, fewer: int, cpus: Sequence[str]
     own, others = ({task: demo_texts(task, count) for task in tasks} for count in (texts, fewer or texts))
     lab = Lab(work, make(work), made, own, others)
     rows: list[dict[str, Any]] = []
+    sums = {cpu or "here": products(lab, cpu) for cpu in ("", *dict.fromkeys(cpu for cpu, _ in wanted if cpu != ULP))}
     for cpu, scheme in wanted:
         rows += [row(lab, cpu, task, scheme) for task in tasks]
-        write_json(RESULT, summary(rows))  # hours may follow
+        write_json(RESULT, {**summary(rows), "integer_sums": sums})  # hours may follow
     if wrong := [one for one in rows if not one["within"]]:
         named = ", ".join(f"{one['task']} {one['scheme']} on {one['cpu']}" for one in wrong)
         raise click.ClickException(f"past the tolerance: {named}; see {RESULT}")
@@ -137,6 +138,23 @@ def answered(lab: Lab, cpu: str, folder: Path, given_texts: Sequence[str]) -> An
         asked = nudged(folder, lab.work / "artifacts" / f"{folder.name}-{ULP}") if cpu == ULP else folder
         _answer(lab, cpu, [str(Path(__file__).with_name("answers.py")), *map(str, (asked, given, target))])
         given.unlink()
+    return json.loads(target.read_text(encoding="utf-8"))
+
+
+def products(lab: Lab, cpu: str) -> Any:
+    """Return how many sums of uint8 × int8 products a CPU has wrong: all its int8 layers are made of such."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    model, target = lab.work / "product.onnx", lab.work / "answers" / f"{cpu or 'here'}-product.json"
+    weights = np.random.default_rng(1).integers(-127, 128, (SUMMED, 64)).astype(np.int8)
+    nodes = [helper.make_node("MatMulInteger", ["a", "b0"], ["sums"]), helper.make_node("Identity", ["b0"], ["b"])]
+    ends = {"a": (TensorProto.UINT8, ["m", SUMMED]), "sums": (TensorProto.INT32, ["m", 64]),
+            "b": (TensorProto.INT8, [SUMMED, 64])}  # fmt: skip
+    given, *found = (helper.make_tensor_value_info(name, *kind) for name, kind in ends.items())
+    graph = helper.make_graph(nodes, "product", [given], found, [numpy_helper.from_array(weights, "b0")])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), model)
+    _answer(lab, cpu, [str(Path(__file__).with_name("answers.py")), str(model), str(target)])
     return json.loads(target.read_text(encoding="utf-8"))
 
 
