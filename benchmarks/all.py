@@ -91,6 +91,8 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
             "15 minutes",
         ),
     ),
+    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "2 hours"),),
+    "page": (Step("benchmarks/page.py " + DEMO + " -o {work}/page", "10 minutes"),),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }
 

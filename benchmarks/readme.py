@@ -285,8 +285,49 @@ def _footprint() -> str:
     return "\n".join([*lines, "", note])
 
 
+def _arm() -> str:
+    """Return how far emulated ARM is from x86, by CPU model and scheme, all tasks together."""
+    found = json.loads((RESULTS / "serve" / "arm.json").read_text(encoding="utf-8"))
+    names = {name: f"{name}: {cpu['does']}" for name, cpu in found["cpus"].items()}
+    names |= {"x86-64-avx2": "x86 without VNNI", "one-ulp": "x86, vectors moved by one unit in the last place"}
+    lines = ["| scheme | beside x86 with VNNI | texts a task | equal labels | error of logits | largest |"]
+    lines.append("|---|---|---:|---:|---:|---:|")
+    for pair in found["label_agreement"]:
+        cpu, scheme = pair.split()
+        rows = [one for one in found["rows"] if (one["cpu"], one["scheme"]) == (cpu, scheme)]
+        equal, labels = (sum(one[name] for one in rows) for name in ("equal", "labels"))
+        worst, most = (max(one[name] for one in rows) for name in ("error", "logits"))
+        shown = f"{equal:,} of {labels:,} | {worst:.1g} | {most:.1g}" if worst < 1e-4 else (
+            f"{equal:,} of {labels:,} | {worst:.3f} | {most:.2f}")  # fmt: skip
+        lines.append(f"| {scheme} | {names[cpu]} | {rows[0]['texts']} | {shown} |")
+    tasks = ", ".join(dict.fromkeys(one["task"] for one in found["rows"]))
+    note = f"The demo's students ({tasks}) on their test texts, labels a text or a word; error: root mean square "
+    versions = ", ".join(f"{name} {found['host']['versions'][name]}" for name in ("onnxruntime", "tokenizers", "numpy"))
+    note += f"of the differences over the logits' spread, of the worst task. {found['qemu']}; {versions} on both sides."
+    return "\n".join([*lines, "", note])
+
+
+def _page() -> str:
+    """Return what page.py saw of the default scheme."""
+    found = json.loads((RESULTS / "serve" / "page.json").read_text(encoding="utf-8"))
+    labels = [
+        f"{scheme} {sum(one['equal'] for one in rows):,} of {sum(one['labels'] for one in rows):,}"
+        for scheme in found["page_label_agreement"]
+        if (rows := [one for one in found["rows"] if one["scheme"] == scheme])
+    ]
+    sent = found["page_transfer_mb"]
+    return (
+        f"A demo student in int8: {sent['gzip']:.1f} MB over the wire from a host that compresses WebAssembly, "
+        f"{sent['plain']:.1f} MB from one that does not; the first label in headless Chromium with an empty profile "
+        f"takes {found['page_first_prediction_cpu_s']:.1f} s of CPU, all its processes together. Labels as "
+        f"Python's on 200 texts a task (words for token tasks): {', '.join(labels)}."
+    )
+
+
 SECTIONS = {
     "ablations": _ablations,
+    "arm": _arm,
+    "page": _page,
     "demo": _demo,
     "footprint": _footprint,
     "harness": _harness,

@@ -160,7 +160,7 @@ def _write_shell(draft: Path, names: Mapping[str, str], wording: Wording, about:
         "title": wording.title,
         "kind": _KINDS.get(about["task"], about["task"]),
         "language": wording.language,
-        **{name: path for name, path in names.items() if name in ("app.js", "style.css", "site.json")},
+        **{name: path for name, path in names.items() if name in (*_SCRIPTS, "ort.mjs", "tokenizers.mjs", "site.json")},
     }
     page = (static / "index.html").read_text(encoding="utf-8")
     for name, text in said.items():
