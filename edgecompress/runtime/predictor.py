@@ -163,11 +163,9 @@ class Predictor:
         return tags
 
     def _tags(self, windows: Windows) -> Tags:
-        best: list[tuple[str, float] | None] = [None] * len(windows[0][0].first)
-        for one, scores in windows:
-            for word, at in enumerate(one.first):
-                if at is not None:
-                    best[word] = _best(self.artifact.labels, scores[at])
+        best = [
+            None if at is None else _best(self.artifact.labels, scores[at]) for one, scores in windows for at in one.first
+        ]
         found = [(unseen_tag(self.artifact), 0.0) if pair is None else pair for pair in best]
         return Tags(tuple(t for t, _ in found), tuple(p for _, p in found), best.count(None), len(windows))
 
