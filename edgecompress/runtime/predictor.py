@@ -164,7 +164,9 @@ class Predictor:
 
     def _tags(self, windows: Windows) -> Tags:
         best = [
-            None if at is None else _best(self.artifact.labels, scores[at]) for one, scores in windows for at in one.first
+            None if at is None else _best(self.artifact.labels, scores[at])
+            for one, scores in windows
+            for at in one.first
         ]
         found = [(unseen_tag(self.artifact), 0.0) if pair is None else pair for pair in best]
         return Tags(tuple(t for t, _ in found), tuple(p for _, p in found), best.count(None), len(windows))

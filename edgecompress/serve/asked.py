@@ -32,6 +32,15 @@ class Asked:
         """How many texts or sentences there are."""
         return len(self.texts) + len(self.sentences)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Characters of each text or sentence."""
+        return [*map(len, self.texts), *(sum(map(len, words)) + len(words) for words in self.sentences)]
+
+    def part(self, begin: int, end: int) -> Asked:
+        """Return a request for the texts or sentences from ``begin`` to before ``end``."""
+        return Asked(self.model, self.texts[begin:end], self.sentences[begin:end])
+
 
 def read(body: bytes, settings: Settings) -> Asked:
     """Read a request. Raises Refusal with bad_utf8, bad_json, bad_request, bad_text or the limit that is exceeded."""
