@@ -64,6 +64,10 @@ def echo(texts: list[str]) -> list[Label]:
     return [Label(text, 1.0, {text: 1.0}) for text in texts]
 
 
+def bare_service(**limits: Any) -> Service:
+    return Service({"m": made_up(echo)}, Settings(**{"watch": 0, **limits}))
+
+
 async def call(
     app: Any, method: str, path: str, body: Any = b"", headers: Mapping[str, str] = JSON, *, chunks: Any = None
 ) -> Answer:
