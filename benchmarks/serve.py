@@ -63,7 +63,9 @@ def named(artifacts: Sequence[Path]) -> dict[str, Path]:
 
 def write(name: str, found: dict[str, Any], artifacts: Sequence[Path]) -> None:
     """Write a result with the machine that made it."""
-    write_json(RESULTS / f"{name}.json", {**found, "artifacts": [one.name for one in artifacts], "host": asdict(host())})
+    write_json(
+        RESULTS / f"{name}.json", {**found, "artifacts": [one.name for one in artifacts], "host": asdict(host())}
+    )
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""20,000 requests that nobody should send, over real sockets, to a real server. See serve_kinds.py and serve_wire.py."""
+"""Requests that nobody should send, over real sockets, to a real server. See serve_kinds.py and serve_wire.py."""
 
 from __future__ import annotations
 

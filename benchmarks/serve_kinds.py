@@ -109,7 +109,7 @@ def controls(drawn: random.Random, world: World) -> Case:
 
 
 def marks(drawn: random.Random, world: World) -> Case:
-    """Combining marks, emoji, right-to-left and directions in any order, one mark a thousand times."""
+    """Return combining marks, emoji, right-to-left and directions in any order, one mark a thousand times."""
     text = from_letters(drawn, drawn.choice([MARKS + "aع", EMOJI, RTL, BIDI + RTL + "ab", MARKS + BIDI + EMOJI + RTL]))
     return one(drawn, world, text + drawn.choice(MARKS) * drawn.choice([0, 0, 1000]))
 
@@ -118,11 +118,17 @@ def empties(drawn: random.Random, world: World) -> Case:
     """Nothing, in each place where nothing may stand."""
     name, tokens = drawn.choice(world.models), drawn.choice(world.token_models)
     cases: list[tuple[Any, Sequence[int | str]]] = [
-        ({"model": name, "text": ""}, OK), ({"model": name, "text": " \n\t\u00a0"}, OK), ({"model": name, "texts": [""] * 3}, OK),
-        ({"model": tokens, "words": [[]]}, OK), ({"model": tokens, "words": [["", " ", "\u200b"], []]}, OK),
-        ({"model": name, "texts": []}, REFUSED), ({"model": tokens, "words": []}, REFUSED), ({}, REFUSED),
-        ({"model": "", "text": "a"}, (404,)), ({"model": name}, REFUSED),
-    ]  # fmt: skip
+        ({"model": name, "text": ""}, OK),
+        ({"model": name, "text": " \n\t\u00a0"}, OK),
+        ({"model": name, "texts": [""] * 3}, OK),
+        ({"model": tokens, "words": [[]]}, OK),
+        ({"model": tokens, "words": [["", " ", "\u200b"], []]}, OK),
+        ({"model": name, "texts": []}, REFUSED),
+        ({"model": tokens, "words": []}, REFUSED),
+        ({}, REFUSED),
+        ({"model": "", "text": "a"}, (404,)),
+        ({"model": name}, REFUSED),
+    ]
     return asking(world, *drawn.choice(cases))
 
 
@@ -138,7 +144,9 @@ def several(drawn: random.Random, world: World) -> Case:
 def lengths(drawn: random.Random, world: World) -> Case:
     """One text at the limit, or just beyond it; also one without a space, and of full stops alone."""
     limit = LIMITS["chars"]
-    text = drawn.choice([" ".join(world.texts) * 9, "x" * 2 * limit, "." * 2 * limit, "ž" * 2 * limit, "語" * 2 * limit])
+    text = drawn.choice(
+        [" ".join(world.texts) * 9, "x" * 2 * limit, "." * 2 * limit, "ž" * 2 * limit, "語" * 2 * limit]
+    )
     size = drawn.choice([limit // 3, limit, limit + 1])
     return asking(
         world, {"model": drawn.choice(world.models), "text": text[:size]}, REFUSED if size > limit else (200, 503)
@@ -158,7 +166,7 @@ def word_lists(drawn: random.Random, world: World) -> Case:
 
 
 def wrong_types(drawn: random.Random, world: World) -> Case:
-    """A field of a type that it must not have."""
+    """Return a field of a type that it must not have."""
     wrong = drawn.choice([None, True, 0, -1.5, 1e300, [], {}, [1], {"text": "a"}, [["a"]], 10**300])
     field = drawn.choice(["text", "texts", "model"])
     data = {"model": drawn.choice(world.models), "text": "a", field: wrong}
@@ -169,7 +177,18 @@ def wrong_types(drawn: random.Random, world: World) -> Case:
 
 def names(drawn: random.Random, world: World) -> Case:
     """Models and fields that are not there."""
-    odd = ["../" * 9 + "etc/passwd", "..", "/etc/passwd", "topic/../ner", "%2e%2e", "a\u0000b", "x" * 5000, "🙂", "Topic", " "]
+    odd = [
+        "../" * 9 + "etc/passwd",
+        "..",
+        "/etc/passwd",
+        "topic/../ner",
+        "%2e%2e",
+        "a\u0000b",
+        "x" * 5000,
+        "🙂",
+        "Topic",
+        " ",
+    ]
     if drawn.random() < 0.7:
         return asking(world, {"model": drawn.choice(odd), "text": "a"}, (404,))
     return asking(world, {"model": world.models[0], "text": "a", drawn.choice([*odd, "Text", "options"]): 1}, REFUSED)
@@ -180,13 +199,18 @@ def surrogates(drawn: random.Random, world: World) -> Case:
     lone = chr(drawn.randrange(0xD800, 0xE000))
     text, name = from_letters(drawn, LETTERS) + lone + "a", drawn.choice(world.models)
     if drawn.random() < 0.3:
-        return Case([whole(json.dumps({"text": text}, ensure_ascii=False).encode("utf-8", "surrogatepass"), world.token)], (400,))
+        return Case(
+            [whole(json.dumps({"text": text}, ensure_ascii=False).encode("utf-8", "surrogatepass"), world.token)],
+            (400,),
+        )
     places: list[tuple[Any, Sequence[int]]] = [
-        ({"model": name, "text": text}, REFUSED), ({"model": name, "texts": ["a", text]}, REFUSED),
+        ({"model": name, "text": text}, REFUSED),
+        ({"model": name, "texts": ["a", text]}, REFUSED),
         ({"model": drawn.choice(world.token_models), "words": [["a", text]]}, REFUSED),
-        ({"model": lone, "text": "a"}, (404,)), ({"model": name, lone: "a"}, REFUSED),
+        ({"model": lone, "text": "a"}, (404,)),
+        ({"model": name, lone: "a"}, REFUSED),
         ({"model": name, "text": "\ud83d\ude42"}, OK),
-    ]  # fmt: skip
+    ]
     return asking(world, *drawn.choice(places))
 
 
@@ -195,17 +219,38 @@ def malformed(drawn: random.Random, world: World) -> Case:
     good = json.dumps({"model": world.models[0], "text": any_text(drawn, world)})
     deep = drawn.choice([10, 1000, 100_000])
     bad: list[bytes] = [
-        good[: drawn.randrange(len(good) - 1)].encode(), good.encode() + b"}", b"", b"null", b"[]", b'"text"', b"\x00", b"{'text': 'a'}",
-        b'{"text": NaN}', b'{"text": "a", "model": -Infinity}', b'{"text": ' + b"9" * 10_000 + b"}", b"[" * deep,
-        b'{"text":' * deep, b"[" * deep + b"]" * deep, good.encode("utf-16"), b"\xef\xbb\xbf" + good.encode(), b'{"text": "a\nb"}',
-        b'{"text": "\xff\xfe"}', b'{"text": "\\x41"}', b'{"text": "\\u12"}', b'{"text": "a",}', gzip.compress(good.encode()),
-        b'{"text": "a"} {"text": "b"}', b'{"text" "a"}', b"<text>a</text>", b"text=a",
-    ]  # fmt: skip
+        good[: drawn.randrange(len(good) - 1)].encode(),
+        good.encode() + b"}",
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"\x00",
+        b"{'text': 'a'}",
+        b'{"text": NaN}',
+        b'{"text": "a", "model": -Infinity}',
+        b'{"text": ' + b"9" * 10_000 + b"}",
+        b"[" * deep,
+        b'{"text":' * deep,
+        b"[" * deep + b"]" * deep,
+        good.encode("utf-16"),
+        b"\xef\xbb\xbf" + good.encode(),
+        b'{"text": "a\nb"}',
+        b'{"text": "\xff\xfe"}',
+        b'{"text": "\\x41"}',
+        b'{"text": "\\u12"}',
+        b'{"text": "a",}',
+        gzip.compress(good.encode()),
+        b'{"text": "a"} {"text": "b"}',
+        b'{"text" "a"}',
+        b"<text>a</text>",
+        b"text=a",
+    ]
     return Case([whole(drawn.choice(bad), world.token)], (400,))
 
 
 def damaged(drawn: random.Random, world: World) -> Case:
-    """A good body with some bytes changed: what it means is open, that it is answered is not."""
+    """Return a good body with some bytes changed: what it means is open, that it is answered is not."""
     raw = bytearray(json.dumps({"model": world.models[0], "text": any_text(drawn, world)}, ensure_ascii=False).encode())
     for _ in range(drawn.randrange(1, 6)):
         raw[drawn.randrange(len(raw))] = drawn.randrange(256)
@@ -216,9 +261,10 @@ def twice(drawn: random.Random, world: World) -> Case:
     """Fields of the JSON given twice: the last one counts."""
     name = world.models[0]
     bodies: list[tuple[str, Sequence[int]]] = [
-        (f'{{"model": "{name}", "text": 1, "text": "a"}}', OK), (f'{{"model": "{name}", "text": "a", "text": 1}}', REFUSED),
+        (f'{{"model": "{name}", "text": 1, "text": "a"}}', OK),
+        (f'{{"model": "{name}", "text": "a", "text": 1}}', REFUSED),
         (f'{{"model": "no", "model": "{name}", "text": "a"}}', OK),
-    ]  # fmt: skip
+    ]
     body, may = drawn.choice(bodies)
     return Case([whole(body.encode(), world.token)], may)
 

@@ -40,13 +40,20 @@ class Kept:
 
 
 async def soak(
-    process: Process, models: Mapping[str, Path], requests: Sequence[bytes], plan: tuple[float, float], say: Callable[[str], None]
+    process: Process,
+    models: Mapping[str, Path],
+    requests: Sequence[bytes],
+    plan: tuple[float, float],
+    say: Callable[[str], None],
 ) -> Kept:
     """Ask at ``plan``'s rate (a second) for its seconds. What is right was answered to each request before."""
     rate, seconds = plan
     right = [(await ask(process.port, raw))[1] for raw in requests]
     kept, begin = Kept(), time.perf_counter()
-    tasks = [asyncio.create_task(_sample(process, kept, begin, say)), asyncio.create_task(_reload(process, models, kept))]
+    tasks = [
+        asyncio.create_task(_sample(process, kept, begin, say)),
+        asyncio.create_task(_reload(process, models, kept)),
+    ]
     drawn, due, asked = random.Random(0), 0.0, set[asyncio.Task[None]]()  # noqa: S311 - arrivals, no secret
     while due < seconds:
         due += drawn.expovariate(rate)
@@ -71,7 +78,9 @@ async def _one(port: int, raw: bytes, right: bytes, kept: Kept) -> None:
     kept.milliseconds.append(1000 * (time.perf_counter() - begin))
     kept.answers[status] += 1
     if status != 200 or body != right:
-        kept.wrong.append({"status": status, "said": body[:300].decode("utf-8", "replace"), "right": right[:300].decode()})
+        kept.wrong.append(
+            {"status": status, "said": body[:300].decode("utf-8", "replace"), "right": right[:300].decode()}
+        )
 
 
 async def _sample(process: Process, kept: Kept, begin: float, say: Callable[[str], None]) -> None:

@@ -23,10 +23,18 @@ def types(drawn: random.Random, world: World) -> Case:
     """Bodies of another type, or compressed."""
     body = good(drawn, world)
     fields = [
-        "content-type: text/plain", "content-type: application/x-www-form-urlencoded", "content-type:", "content-type: application/jsonp",
-        "content-type: application/json; charset=latin-1", "content-type: ;", "content-type: multipart/form-data; boundary=a",
-        "content-encoding: gzip", "content-encoding: br", "content-encoding: deflate", "content-encoding: x",
-    ]  # fmt: skip
+        "content-type: text/plain",
+        "content-type: application/x-www-form-urlencoded",
+        "content-type:",
+        "content-type: application/jsonp",
+        "content-type: application/json; charset=latin-1",
+        "content-type: ;",
+        "content-type: multipart/form-data; boundary=a",
+        "content-encoding: gzip",
+        "content-encoding: br",
+        "content-encoding: deflate",
+        "content-encoding: x",
+    ]
     field = drawn.choice(fields)
     packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(field.rpartition(" ")[2], bytes)
     return Case([whole(packed(body), world.token, field)], (415,))
@@ -34,9 +42,11 @@ def types(drawn: random.Random, world: World) -> Case:
 
 def methods(drawn: random.Random, world: World) -> Case:
     """Methods that a path does not take, and words that are no method."""
-    method = drawn.choice(["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "post", "GOT", "X-Y", "CONNECT", ""])
+    method = drawn.choice(
+        ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "post", "GOT", "X-Y", "CONNECT", ""]
+    )
     known = method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND")
-    return Case([head(0, world.token, method=method)], (405,) if known else (400, 405), reads=method != "HEAD")  # fmt: skip
+    return Case([head(0, world.token, method=method)], (405,) if known else (400, 405), reads=method != "HEAD")
 
 
 def chunk(data: bytes, extension: bytes = b"") -> bytes:
@@ -45,7 +55,7 @@ def chunk(data: bytes, extension: bytes = b"") -> bytes:
 
 
 def chunked(drawn: random.Random, world: World) -> Case:
-    """A body in chunks, with extensions and trailers."""
+    """Return a body in chunks, with extensions and trailers."""
     body, parts = good(drawn, world), list[bytes]()
     while body:
         size = drawn.choice([1, 1, 7, 100, 10_000])
@@ -60,7 +70,16 @@ def chunked(drawn: random.Random, world: World) -> Case:
 
 def bad_chunks(drawn: random.Random, world: World) -> Case:
     """Chunks that are none, or that never end."""
-    bad = drawn.choice([b"zz\r\n", b"-1\r\na\r\n", b"ffffffffffffffffff\r\n", b"5\r\nabcdefgh\r\n", b"1" * 500 + b"\r\n", b"\r\n\r\n\r\n"])
+    bad = drawn.choice(
+        [
+            b"zz\r\n",
+            b"-1\r\na\r\n",
+            b"ffffffffffffffffff\r\n",
+            b"5\r\nabcdefgh\r\n",
+            b"1" * 500 + b"\r\n",
+            b"\r\n\r\n\r\n",
+        ]
+    )
     endless = [chunk(b" " * 60_000)] * 40
     start = head(None, world.token, "transfer-encoding: chunked")
     if drawn.random() < 0.1:
@@ -98,8 +117,12 @@ def pipelined(drawn: random.Random, world: World) -> Case:
     """Several requests at once on one connection: each is answered, in order; beyond 64 the connection may end."""
     count = drawn.choice([2, 5, 20, 64, 2000])
     some = [whole(good(drawn, world), world.token) for _ in range(min(count, 5))]
-    return Case([b"".join(some[number % len(some)] for number in range(count))], (200, 503), min(count, 64) if count <= 64 else 0,
-                end="keep" if count <= 64 else "close")  # fmt: skip
+    return Case(
+        [b"".join(some[number % len(some)] for number in range(count))],
+        (200, 503),
+        min(count, 64) if count <= 64 else 0,
+        end="keep" if count <= 64 else "close",
+    )
 
 
 def heads(drawn: random.Random, world: World) -> Case:
@@ -115,8 +138,20 @@ def heads(drawn: random.Random, world: World) -> Case:
         return Case([whole(body, world.token, path="/v1/predict?" + "a" * size)], (400, 431, *DROPPED))
     if large == "endless":
         return Case([head(5, world.token)[:-2] + b"x: ", *[b"a" * 60_000] * 5], (431, *DROPPED), end="close")
-    odd = ["x:", "x: \t ", "x: " + "é" * 50, "expect: 200-ok", "x-request-id: " + "a" * 300, "x-request-id: \tb", "accept: " + "*/*," * 99, "cookie: a=b; c=d",
-           "host: ../../etc", "connection: keep-alive, close", "referer: http://x/\u202e", "user-agent: "]  # fmt: skip
+    odd = [
+        "x:",
+        "x: \t ",
+        "x: " + "é" * 50,
+        "expect: 200-ok",
+        "x-request-id: " + "a" * 300,
+        "x-request-id: \tb",
+        "accept: " + "*/*," * 99,
+        "cookie: a=b; c=d",
+        "host: ../../etc",
+        "connection: keep-alive, close",
+        "referer: http://x/\u202e",
+        "user-agent: ",
+    ]
     return Case([whole(body, world.token, drawn.choice(odd))], OK)
 
 
@@ -124,22 +159,35 @@ def bad_heads(drawn: random.Random, world: World) -> Case:
     """Heads that are none."""
     body = good(drawn, world)
     bad = [
-        b"\x00" + whole(body, world.token), whole(body, world.token, "x y: a"), whole(body, world.token, ": a"), whole(body, world.token, "x: a\x00b"),
-        whole(body, world.token, "x: a\rb"), drawn.randbytes(drawn.randrange(16, 400)) + b"\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + drawn.randbytes(80),
-        b"GET / FTP/1.1\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
-        b"GET / HTTP/1.1\r\n x: a\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
-    ]  # fmt: skip
+        b"\x00" + whole(body, world.token),
+        whole(body, world.token, "x y: a"),
+        whole(body, world.token, ": a"),
+        whole(body, world.token, "x: a\x00b"),
+        whole(body, world.token, "x: a\rb"),
+        drawn.randbytes(drawn.randrange(16, 400)) + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + drawn.randbytes(80),
+        b"GET / FTP/1.1\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n x: a\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    ]
     return Case([drawn.choice(bad)], (400, *DROPPED), end="close")
 
 
 def fields_twice(drawn: random.Random, world: World) -> Case:
-    """The same header field twice."""
+    """Return the same header field twice."""
     body = good(drawn, world)
     right, wrong = f"authorization: Bearer {world.token}", "authorization: Bearer no"
     cases: list[tuple[list[str], Sequence[int]]] = [
-        (["host: a", "host: b"], (200, 400)), (["content-type: application/json", "content-type: text/plain"], (200, 415)),
-        ([wrong, right], (200, 401)), ([right, wrong], (200, 401)), ([wrong, wrong], (401,)), (["x-request-id: a", "x-request-id: b"], OK),
-    ]  # fmt: skip
+        (["host: a", "host: b"], (200, 400)),
+        (["content-type: application/json", "content-type: text/plain"], (200, 415)),
+        ([wrong, right], (200, 401)),
+        ([right, wrong], (200, 401)),
+        ([wrong, wrong], (401,)),
+        (["x-request-id: a", "x-request-id: b"], OK),
+    ]
     fields, may = drawn.choice(cases)
     return Case([whole(body, world.token, *fields)], may)
 
@@ -149,22 +197,50 @@ def tokens(drawn: random.Random, world: World) -> Case:
     path = drawn.choice(["/v1/predict", "/v1/models", "/metrics"])
     body = good(drawn, world) if path == "/v1/predict" else b""
     right = world.token
-    given = drawn.choice(["", "Bearer", f"Bearer {right[:-1]}", f"Bearer {right}x", f"Basic {right}", right, "Bearer " + "a" * 9000, f"Bearer {right.upper()}", "Bearer ž"])
+    given = drawn.choice(
+        [
+            "",
+            "Bearer",
+            f"Bearer {right[:-1]}",
+            f"Bearer {right}x",
+            f"Basic {right}",
+            right,
+            "Bearer " + "a" * 9000,
+            f"Bearer {right.upper()}",
+            "Bearer ž",
+        ]
+    )
     more = {"path": path, "method": "POST" if path == "/v1/predict" else "GET"}
-    return Case([whole(body, world.token, f"authorization: {given}", **more)], (401,))  # fmt: skip
+    return Case([whole(body, world.token, f"authorization: {given}", **more)], (401,))
 
 
 def paths(drawn: random.Random, world: World) -> Case:
     """Ways out of the served paths, and addresses that are none."""
-    up = drawn.choice(["../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..\\", "%252e%252e%252f", "..;/", "%c0%ae%c0%ae/", "....//"])
+    up = drawn.choice(
+        ["../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..\\", "%252e%252e%252f", "..;/", "%c0%ae%c0%ae/", "....//"]
+    )
     start = drawn.choice(["/", "//", "/docs/", "/v1/", "/v1/predict/", "/v1/models/", "/openapi.json/", "/%00"])
-    path = start + up * drawn.randrange(1, 9) + drawn.choice(["etc/passwd", "proc/self/environ", "model.onnx", "%00", ""])
+    path = (
+        start + up * drawn.randrange(1, 9) + drawn.choice(["etc/passwd", "proc/self/environ", "model.onnx", "%00", ""])
+    )
     return Case([whole(b"", world.token, method="GET", path=path)], (404, 400))
 
 
 def others(drawn: random.Random, world: World) -> Case:
-    """The other paths, with and without a body."""
-    path = drawn.choice(["/v1/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/", "/healthz?a=b", "http://localhost/healthz"])
+    """Return the other paths, with and without a body."""
+    path = drawn.choice(
+        [
+            "/v1/models",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+            "/docs",
+            "/",
+            "/healthz?a=b",
+            "http://localhost/healthz",
+        ]
+    )
     return Case([whole(drawn.choice([b"", b"{}", b"x" * 3000]), world.token, method="GET", path=path)], OK)
 
 
@@ -184,14 +260,16 @@ def versions(drawn: random.Random, world: World) -> Case:
 
 
 def broken_off(drawn: random.Random, world: World) -> Case:
-    """A client that leaves: in the head, in the body, while it is answered; with a reset or politely; or says nothing."""
+    """Leave: in the head, in the body, while it is answered; with a reset or politely; or say nothing."""
     sent = whole(good(drawn, world), world.token)
     at = drawn.choice([0, 1, drawn.randrange(len(sent)), len(sent) - 1, len(sent)])
-    return Case([sent[:at]], DROPPED, answers=0, end=drawn.choice(["reset", "reset", "close"]), pause=drawn.choice([0.0, 0.05]))
+    return Case(
+        [sent[:at]], DROPPED, answers=0, end=drawn.choice(["reset", "reset", "close"]), pause=drawn.choice([0.0, 0.05])
+    )
 
 
 def half_closed(drawn: random.Random, world: World) -> Case:
-    """A client that closes its sending side and still reads."""
+    """Close the sending side and still read."""
     return Case([whole(good(drawn, world), world.token)], (200, *DROPPED), end="half")
 
 
@@ -206,7 +284,7 @@ def slow(drawn: random.Random, world: World) -> Case:
 
 
 def unread(drawn: random.Random, world: World) -> Case:
-    """A client that asks much and reads none of it."""
+    """Ask much and read none of it."""
     text = ". " * (LIMITS["chars"] // 2)
     body = json.dumps({"model": drawn.choice(world.token_models), "texts": [text] * 4}).encode()
     return Case([whole(body, world.token)], DROPPED, answers=0, end=drawn.choice(["reset", "close"]), pause=0.5)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from serving import JSON, call, drive, echo, made_up, tiny_service
@@ -146,10 +147,11 @@ def test_what_nobody_waits_for_any_more_is_not_run():
     assert 'queue_texts{model="m"} 0.0' in service.metrics.exposition().decode()
 
 
-def test_where_texts_pass_one_by_one_each_is_answered_at_once():
+def test_where_texts_pass_one_by_one_a_long_run_is_answered_bit_by_bit():
     second = threading.Event()
 
     def one_by_one(texts):
+        time.sleep(0.03)
         if texts == ["b"]:
             assert second.wait(10)  # set when the answer for "a" was there
         return echo(texts)

@@ -27,6 +27,7 @@ from edgecompress.serve.refusal import Refusal
 from edgecompress.serve.settings import Settings
 
 Fragments = list[str]  # one JSON object a text
+_EARLY = 0.01  # seconds of a run after which what is done is told: each time costs the core as much as a short text
 
 
 @dataclass(eq=False)
@@ -163,23 +164,23 @@ class Batcher:
         if not pieces:
             return
         begin, loop = time.perf_counter(), asyncio.get_running_loop()
-        left = deque(_groups(pieces, pieces[0].job.served.predictor.batch_size))
+        left = deque(pieces)
 
         def done_with(found: list[Fragments]) -> None:
-            for piece, fragments in zip(left.popleft(), found, strict=True):
-                _answer(piece, fragments)
+            for fragments in found:
+                _answer(left.popleft(), fragments)
 
         def early(found: list[Fragments]) -> None:
             loop.call_soon_threadsafe(done_with, found)
 
-        running = loop.run_in_executor(self._pool, run_groups, pieces[0].job.served, list(left), early)
+        running = loop.run_in_executor(self._pool, run_groups, list(pieces), early)
         await asyncio.wait({running})
         error = running.exception()
         if error is None:
             self._observe(sum(piece.asked.count for piece in pieces), time.perf_counter() - begin)
             done_with(running.result())
         elif len(pieces) > 1:
-            for piece in [piece for group in left for piece in group]:
+            for piece in list(left):
                 await self._execute([piece])
         else:
             _fail(pieces[0].job, error)
@@ -214,16 +215,18 @@ def _groups(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
     yield group
 
 
-def run_groups(
-    served: Served, groups: Sequence[Sequence[Piece]], early: Callable[[list[Fragments]], None]
-) -> list[Fragments]:
-    """Run one group after the other: give results to ``early`` as soon as they are there, and return the last's.
+def run_groups(pieces: Sequence[Piece], early: Callable[[list[Fragments]], None]) -> list[Fragments]:
+    """Run what passes the graph together, one group after the other, and return the results that are not told yet.
 
-    Where texts pass the graph one by one, nobody waits for those behind.
+    In a long run those in front do not wait for those behind: results are given to ``early`` every few milliseconds.
     """
-    for group in groups[:-1]:
-        early(run(served, [piece.asked for piece in group]))
-    return run(served, [piece.asked for piece in groups[-1]])
+    served, found, since = pieces[0].job.served, list[Fragments](), time.perf_counter()
+    for group in _groups(pieces, served.predictor.batch_size):
+        if found and time.perf_counter() - since > _EARLY:
+            early(found)
+            found, since = [], time.perf_counter()
+        found += run(served, [piece.asked for piece in group])
+    return found
 
 
 def run(served: Served, batch: Sequence[Asked]) -> list[Fragments]:
