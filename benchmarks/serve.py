@@ -16,6 +16,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
@@ -71,6 +73,7 @@ def write(name: str, found: dict[str, Any], artifacts: Sequence[Path]) -> None:
 @click.group()
 def main() -> None:
     """Measure the server: benchmarks/results/serve/*.json."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the server ends with this process
 
 
 @main.command()
@@ -109,7 +112,7 @@ def fuzz_command(artifacts: Sequence[Path], requests: int, seed: int) -> None:
     if not all(kinds.values()):
         raise click.UsageError("give an artifact of a text task and one of a token task")
     world = World(texts_of(*models), kinds["text"], kinds["token"], TOKEN)
-    with server(models, ("--threads", "1", "--timeout", "5"), token=TOKEN) as process:
+    with server(models, ("--threads", "1", "--timeout", "20"), token=TOKEN) as process:
         before = process.held()
         found = asyncio.run(fuzz(process, world, seed, requests, click.echo))
         alive = process.popen.poll() is None
@@ -117,13 +120,14 @@ def fuzz_command(artifacts: Sequence[Path], requests: int, seed: int) -> None:
         logged = process.logged()
     steady = next((one for one in found.held if one["requests"] >= WARM_UP), found.held[-1])
     result = {
-        "requests": requests, "checks": found.checks, "unexpected": found.unexpected_count, "examples": found.unexpected,
+        "requests": requests, "checks": found.checks, "busy": found.busy, "unexpected": found.unexpected_count,
+        "examples": found.unexpected,
         "rss_growth_mb": round(found.held[-1]["rss_mb"] - steady["rss_mb"], 2), "before": before, "held": found.held,
         "alive": alive, "exit": code, "stop_seconds": seconds, "errors_logged": len(logged), "logged": logged[:5],
         "seed": seed, "seen": {kind: dict(counted) for kind, counted in sorted(found.seen.items())},
     }  # fmt: skip
     write("fuzz", result, artifacts)
-    shown = ("requests", "checks", "unexpected", "rss_growth_mb", "alive", "exit", "errors_logged")
+    shown = ("requests", "checks", "busy", "unexpected", "rss_growth_mb", "alive", "exit", "errors_logged")
     click.echo(json.dumps({name: result[name] for name in shown}))
 
 
@@ -150,8 +154,8 @@ def soak_command(artifacts: Sequence[Path], minutes: float, rate: float) -> None
         "minutes": minutes, "rate": rate, "answers": {str(status): count for status, count in kept.answers.items()},
         "wrong": len(kept.wrong), "examples": kept.wrong[:10], "reloads": kept.reloads, **growth(kept.samples),
         "median_ms": round(times[49], 2), "p99_ms": round(times[98], 2), "others_percent": waited, "before": before,
-        "exit": code, "stop_seconds": seconds, "errors_logged": len(logged), "logged": logged[:5], "requests": len(requests),
-        "samples": kept.samples,
+        "exit": code, "stop_seconds": seconds, "errors_logged": len(logged), "logged": logged[:5],
+        "requests": len(requests), "samples": kept.samples,
     }  # fmt: skip
     write("soak", result, artifacts)
     click.echo(json.dumps({name: value for name, value in result.items() if name not in ("samples", "examples")}))

@@ -34,6 +34,7 @@ class Found:
     unexpected: list[dict[str, Any]] = field(default_factory=list)
     unexpected_count: int = 0
     checks: int = 0
+    busy: int = 0  # of the checks: answered 503
     control: bytes = b""  # the answer to the good request
     held: list[dict[str, float]] = field(default_factory=list)
 
@@ -41,6 +42,8 @@ class Found:
         """Count answers, and keep what was not to be expected."""
         self.seen.setdefault(kind, Counter()).update(got or ["broken off"])
         may = {str(status) for status in case.may}
+        if "200" in may:
+            may.add("503")  # a server that has too much to do says so; how often is in ``seen``
         wrong = [one for one in got if one not in may]
         if wrong or len(got) < case.answers:
             self.wrong(kind, {"got": got[:5], "may": sorted(may), "answers": case.answers, "end": case.end,
@@ -69,7 +72,8 @@ async def fuzz(process: Process, world: World, seed: int, count: int, say: Calla
                 same = await ask(process.port, good)
             if same is not None:
                 found.checks += 1
-                if same[0] != 200 or same[1] != found.control:
+                found.busy += same[0] == 503
+                if same[0] != 503 and same != (200, found.control):
                     found.wrong(kind, {"control": same[0], "said": same[1][:300].decode("utf-8", "replace")})
 
     done = 0

@@ -7,8 +7,8 @@ turns of some seconds, every second round in reverse:
 - predictor: a loop over calls of the predictor, one text each.
 - served: ``clients`` that each ask again as soon as they have their answer, one text a request.
 - single: one such client.
-- half load: as many arrivals as half of what was served, at random (a Poisson process), sent whether or not earlier ones
-  were answered. A time counts from when a request was due, so that a late client hides nothing.
+- half load: as many arrivals as half of what was served, at random (a Poisson process), sent whether or not those
+  before were answered. A time counts from when a request was due, so that a late client hides nothing.
 
 A ratio is the median of the rounds' ratios. What other programs took of either core is told with it.
 """
@@ -60,7 +60,7 @@ class RawWork:
         self._predictor = load(folder, threads=1)
 
     def fitting(self, texts: Sequence[str], most: int) -> list[str]:
-        """Return the texts that fit the model at once: cutting long ones would be less work than reading all of them."""
+        """Return the texts that fit the model at once: to cut long ones is less work than to read all of them."""
         return [text for text in texts if len(self._tokenizer.encode(text).ids) <= most]
 
     def sessions(self, texts: Sequence[str], seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and what the system says of it: memory, files, threads, who else had its core."""
+"""A real server in a process of its own, and what the system says of it: memory, files, threads, its core."""
 
 from __future__ import annotations
 

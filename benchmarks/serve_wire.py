@@ -6,7 +6,7 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from serve_kinds import DROPPED, LIMITS, OK, Case, Maker, World, any_text, head, whole
 
@@ -36,7 +36,8 @@ def types(drawn: random.Random, world: World) -> Case:
         "content-encoding: x",
     ]
     field = drawn.choice(fields)
-    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(field.rpartition(" ")[2], bytes)
+    packs: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    packed = packs.get(field.rpartition(" ")[2], bytes)
     return Case([whole(packed(body), world.token, field)], (415,))
 
 
