@@ -44,6 +44,16 @@ from edgecompress.tasks.examples import read_examples
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "serve"
 TESTS = {"topic": ("slk", "swh"), "sentiment": ("swh",), "ner": ("slk",), "pos": ("slk",)}
+PARTS = (  # file, name in the summary → name in the file, what makes it
+    ("load", {"throughput_ratio": "throughput_ratio", "p99_over_median": "p99_over_median"}, "serve.py load ARTIFACT"),
+    ("fuzz", {"fuzz_requests": "requests", "fuzz_unexpected": "unexpected", "fuzz_rss_growth_mb": "rss_growth_mb"},
+     "serve.py fuzz ARTIFACT…"),
+    ("soak", {"soak_minutes": "minutes", "soak_wrong": "wrong", "rss_growth_mb": "rss_growth_mb"},
+     "serve.py soak ARTIFACT…"),
+    ("page", {name: name for name in ("page_first_prediction_s", "page_transfer_mb")}, "page.py"),
+    ("arm", {"arm_label_agreement": "arm_label_agreement"}, "arm.py"),
+    ("footprint", {name: name for name in ("base_install_mb", "cold_import_s", "rss_mb")}, "footprint.py"),
+)  # fmt: skip
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -95,7 +105,7 @@ def load(artifacts: Sequence[Path], cores: tuple[int, int], more: Sequence[str],
             with server({artifact.task.name: folder}, ("--threads", "1", *more), cores=[cores[0]]) as process:
                 pids = {"server_pids": [process.popen.pid, ours.pid], "client_pids": [os.getpid()]}
                 given = {**plan, "cores": cores, **pids}
-                found[folder.name] = {**measure(process.port, ours, texts, given), "texts": len(texts)}
+                found[folder.name] = {**measure(process, ours, texts, given), "texts": len(texts)}
                 process.stop()
         click.echo(json.dumps({folder.name: found[folder.name]}, indent=1))
     write("load", {"figures": found, **plan, "cores": list(cores), "options": list(more)}, artifacts)
@@ -129,6 +139,29 @@ def fuzz_command(artifacts: Sequence[Path], requests: int, seed: int) -> None:
     write("fuzz", result, artifacts)
     shown = ("requests", "checks", "busy", "unexpected", "rss_growth_mb", "alive", "exit", "errors_logged")
     click.echo(json.dumps({name: result[name] for name in shown}))
+
+
+@main.command()
+def summary() -> None:
+    """Collect what is there, of page.py, arm.py and footprint.py too: summary.json."""
+    found: dict[str, Any] = {}
+    for part, names, command in PARTS:
+        path = RESULTS / f"{part}.json"
+        if path.is_file():
+            data = json.loads(path.read_text(encoding="utf-8"))
+            found |= {name: _of(data, where) for name, where in names.items()}
+        else:
+            click.echo(
+                f"{part}.json is not there, so that {', '.join(names)} are left out: python benchmarks/{command}"
+            )
+    write_json(RESULTS / "summary.json", found)
+    click.echo(json.dumps(found, indent=1))
+
+
+def _of(data: dict[str, Any], where: str) -> Any:
+    """Return what is at ``where``; of the figures of several artifacts the first one's."""
+    figures = data.get("figures")
+    return (next(iter(figures.values())) if figures else data)[where]
 
 
 @main.command("soak")

@@ -20,6 +20,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 from serve_fuzz import answer
 from serve_kinds import whole
-from serve_process import Others
+from serve_process import Others, Process
 
 from edgecompress.artifact import open_artifact
 from edgecompress.bench import worker
@@ -37,6 +38,15 @@ from edgecompress.bench.lane import Lane
 
 _CONNECTIONS = 64
 LIMIT = 120.0
+KINDS = ("sessions", "predictor", "served")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Texts a second by the clock, and microseconds of a core for each: these do not count what others took."""
+
+    texts: float
+    cpu: float
 
 
 class RawWork:
@@ -63,12 +73,12 @@ class RawWork:
         """Return the texts that fit the model at once: to cut long ones is less work than to read all of them."""
         return [text for text in texts if len(self._tokenizer.encode(text).ids) <= most]
 
-    def sessions(self, texts: Sequence[str], seconds: float) -> float:
-        """Return texts a second of plain sessions."""
+    def sessions(self, texts: Sequence[str], seconds: float) -> Speed:
+        """Time plain sessions."""
         return _speed(self._one, texts, seconds)
 
-    def predictor(self, texts: Sequence[str], seconds: float) -> float:
-        """Return texts a second of the predictor."""
+    def predictor(self, texts: Sequence[str], seconds: float) -> Speed:
+        """Time the predictor."""
         return _speed(self._predictor, texts, seconds)
 
     def _one(self, text: str) -> str:
@@ -80,13 +90,13 @@ class RawWork:
         return json.dumps(shares)
 
 
-def _speed(call: Any, texts: Sequence[str], seconds: float) -> float:
-    begin, source = time.perf_counter(), cycle(texts)
+def _speed(call: Any, texts: Sequence[str], seconds: float) -> Speed:
+    begin, ran, source = time.perf_counter(), time.process_time(), cycle(texts)
     count = 0
     while time.perf_counter() - begin < seconds:
         call(next(source))
         count += 1
-    return count / (time.perf_counter() - begin)
+    return Speed(count / (time.perf_counter() - begin), 1e6 * (time.process_time() - ran) / count)
 
 
 def raw_work(pipe: Connection, cores: Sequence[int], log: str) -> None:
@@ -94,9 +104,9 @@ def raw_work(pipe: Connection, cores: Sequence[int], log: str) -> None:
     worker.serve(pipe, cores, log, RawWork)
 
 
-def measure(port: int, ours: Lane, texts: Sequence[str], plan: Mapping[str, Any]) -> dict[str, Any]:
+def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures and turns. ``plan``: seconds a turn, rounds, clients, cores and processes of server and client."""
-    seconds, rounds, clients = plan["seconds"], plan["rounds"], plan["clients"]
+    seconds, rounds, clients, port = plan["seconds"], plan["rounds"], plan["clients"], process.port
     asyncio.run(closed(port, texts, clients, 1.0))
     for kind in ("sessions", "predictor"):
         ours.ask(kind, texts, 1.0, limit=LIMIT)
@@ -108,12 +118,14 @@ def measure(port: int, ours: Lane, texts: Sequence[str], plan: Mapping[str, Any]
         order = ["sessions", "predictor", "served", "single"]
         for kind in order if number % 2 == 0 else order[::-1]:
             if kind in ("sessions", "predictor"):
-                turn[kind] = round(ours.ask(kind, texts, seconds, limit=LIMIT), 1)
+                turn[kind] = ours.ask(kind, texts, seconds, limit=LIMIT)
             elif kind == "served":
-                turn[kind] = round(len(asyncio.run(closed(port, texts, clients, seconds))) / seconds, 1)
+                before = process.cpu()
+                count = len(asyncio.run(closed(port, texts, clients, seconds)))
+                turn[kind] = Speed(count / seconds, 1e6 * (process.cpu() - before) / count)
             else:
                 turn[kind] = asyncio.run(closed(port, texts, 1, seconds))
-        turn["half"] = asyncio.run(opened(port, texts, turn["served"] / 2, 2 * seconds, seed=number))
+        turn["half"] = asyncio.run(opened(port, texts, turn["served"].texts / 2, 2 * seconds, seed=number))
         turns.append(turn)
     return {
         **summary(turns),
@@ -127,7 +139,8 @@ def summary(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
     half = [time for turn in turns for time in turn["half"]]
     single = [time for turn in turns for time in turn["single"]]
     rows = [
-        {"sessions": turn["sessions"], "predictor": turn["predictor"], "served": turn["served"],
+        {**{kind: round(turn[kind].texts, 1) for kind in KINDS},
+         **{f"{kind}_cpu_us": round(turn[kind].cpu) for kind in KINDS},
          "single_median_ms": _ms(median(turn["single"])), "half_median_ms": _ms(median(turn["half"])),
          "half_p99_ms": _ms(_percentile(turn["half"], 99)),
          "p99_over_median": round(_percentile(turn["half"], 99) / median(turn["single"]), 2)}
@@ -139,6 +152,8 @@ def summary(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "served_texts_per_s": median(row["served"] for row in rows),
         "throughput_ratio": round(median(row["served"] / row["sessions"] for row in rows), 3),
         "throughput_ratio_predictor": round(median(row["served"] / row["predictor"] for row in rows), 3),
+        **{f"{kind}_cpu_us": median(row[f"{kind}_cpu_us"] for row in rows) for kind in KINDS},
+        "throughput_ratio_by_cpu": round(median(row["sessions_cpu_us"] / row["served_cpu_us"] for row in rows), 3),
         "single_median_ms": _ms(median(single)),
         "single_p99_ms": _ms(_percentile(single, 99)),
         "half_load_median_ms": _ms(median(half)),

@@ -42,6 +42,11 @@ class Process:
             "children": sum(map(len, children)),
         }
 
+    def cpu(self) -> float:
+        """Return the seconds that its threads have run."""
+        tasks = Path(f"/proc/{self.popen.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def stop(self, limit: float = 60.0) -> tuple[int, float]:
         """Ask it to stop; return its exit code and the seconds that it took. Raises TimeoutExpired."""
         begin = time.perf_counter()
@@ -78,6 +83,8 @@ def server(
         finally:
             popen.kill()
             popen.wait()
+            if popen.stdout is not None:
+                popen.stdout.close()
 
 
 class Others:

@@ -67,7 +67,8 @@ def serve(artifacts: tuple[str, ...], host: str, port: int, token_file: Path | N
     nothing.
 
     A token in EDGECOMPRESS_TOKEN or --token-file is asked of every caller as a bearer token. SIGTERM finishes what was
-    accepted; SIGHUP, or new files in a folder, load a model again. The log is JSON lines on standard error.
+    accepted; SIGHUP, or new files in a folder, load a model again. A connection on which nothing moves for --timeout
+    seconds is ended. The log is JSON lines on standard error.
     """  # noqa: D301 - \b is click's sign for lines as they are
     require("starlette", "uvicorn", "httptools", "prometheus_client", extra="serve")
     from edgecompress.serve.logs import event, to_stderr
