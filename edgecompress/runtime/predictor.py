@@ -28,6 +28,7 @@ Prediction = Label | Tagged
 Offsets = Sequence[tuple[int, int]]
 Windows = Sequence[tuple["Encoded", "NDArray[np.float32]"]]  # of one text, each with its probabilities
 BATCH = 32
+_ALIKE = 1.25  # the longest of a batch over its shortest: the rest is padding
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
 
@@ -49,11 +50,11 @@ class Prepared:
 class Predictor:
     """An opened artifact. Call it with a text for one prediction, or with a list of texts for a list of them.
 
-    A text gets the same answer in any company, up to rounding. Texts are sorted by length and run ``batch_size`` at a
-    time, padded to the longest of the batch; schemes that scale activations over the whole batch ("int8…", "int4",
-    "dynamic-…") run one text at a time unless ``batch_size`` says otherwise, and then probabilities move slightly with
-    the company a text is in. A text longer than the model takes is read in overlapping windows, none of it is cut.
-    Several threads may use one predictor.
+    A text gets the same answer in any company, up to rounding. Texts are sorted by length, and those of like lengths
+    run together, up to ``batch_size`` padded to the longest; schemes that scale activations over the whole batch
+    ("int8…", "int4", "dynamic-…") run one text at a time unless ``batch_size`` says otherwise, and then probabilities
+    move slightly with the company a text is in. A text longer than the model takes is read in overlapping windows, none
+    of it is cut. Several threads may use one predictor.
     """
 
     def __init__(
@@ -174,13 +175,26 @@ class Predictor:
     def _probabilities(self, encoded: Sequence[Encoded]) -> list[NDArray[np.float32]]:
         """Return softmaxed logits, in the given order."""
         ids = [one.ids or [self.artifact.pad_id] for one in encoded]  # a graph cannot run on, or average over, nothing
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         results: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(ids)
-        for begin in range(0, len(order), self.batch_size):
-            batch = order[begin : begin + self.batch_size]
+        for batch in self._batches([len(one) for one in ids]):
             for index, logits in zip(batch, self._run([ids[index] for index in batch]), strict=True):
                 results[index] = softmax(logits if logits.ndim == 1 else logits[: len(ids[index])])
         return results
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yield indices of what passes the graph together: at most ``batch_size``, and no two of very unlike lengths.
+
+        On a CPU 16 texts of mixed lengths took a fifth longer together than one at a time (a student of 26 MB), and a
+        tenth less in batches of like lengths.
+        """
+        batch: list[int] = []
+        for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if batch and (len(batch) == self.batch_size or lengths[index] > _ALIKE * lengths[batch[0]]):
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch
 
     def _run(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return the logits of one padded batch. Raises CheckError when they are not finite."""
