@@ -103,8 +103,8 @@ def load(artifacts: Sequence[Path], cores: tuple[int, int], more: Sequence[str],
             ours.ask("open", folder, limit=LIMIT)
             texts = ours.ask("fitting", texts_of(artifact.task.name), artifact.max_length, limit=LIMIT)
             with server({artifact.task.name: folder}, ("--threads", "1", *more), cores=[cores[0]]) as process:
-                pids = {"server_pids": [process.popen.pid, ours.pid], "client_pids": [os.getpid()]}
-                given = {**plan, "cores": cores, **pids}
+                pids = [[process.popen.pid, ours.pid], [os.getpid()]]
+                given = {**plan, "cores": cores, "pids": pids if cores[0] != cores[1] else [sum(pids, [])] * 2}
                 found[folder.name] = {**measure(process, ours, texts, given), "texts": len(texts)}
                 process.stop()
         click.echo(json.dumps({folder.name: found[folder.name]}, indent=1))

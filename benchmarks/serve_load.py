@@ -110,8 +110,8 @@ def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[st
     asyncio.run(closed(port, texts, clients, 1.0))
     for kind in ("sessions", "predictor"):
         ours.ask(kind, texts, 1.0, limit=LIMIT)
-    server_core = Others(plan["cores"][0], plan["server_pids"])
-    client_core = Others(plan["cores"][1], plan["client_pids"])
+    server_core = Others(plan["cores"][0], plan["pids"][0])
+    client_core = Others(plan["cores"][1], plan["pids"][1])
     turns: list[dict[str, Any]] = []
     for number in range(rounds):
         turn: dict[str, Any] = {}

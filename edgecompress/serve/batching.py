@@ -27,7 +27,9 @@ from edgecompress.serve.refusal import Refusal
 from edgecompress.serve.settings import Settings
 
 Fragments = list[str]  # one JSON object a text
-_EARLY = 0.01  # seconds of a run after which what is done is told: each time costs the core as much as a short text
+_EARLY = (
+    0.0005  # seconds for each request of a run, after which what is done is told: telling takes the core's time, too
+)
 
 
 @dataclass(eq=False)
@@ -218,11 +220,13 @@ def _groups(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
 def run_groups(pieces: Sequence[Piece], early: Callable[[list[Fragments]], None]) -> list[Fragments]:
     """Run what passes the graph together, one group after the other, and return the results that are not told yet.
 
-    In a long run those in front do not wait for those behind: results are given to ``early`` every few milliseconds.
+    Those in front do not wait for those behind: results are given to ``early`` every now and then, in a run of few at
+    once, in a run of many, when the core has more to do, less often.
     """
     served, found, since = pieces[0].job.served, list[Fragments](), time.perf_counter()
+    pause = _EARLY * len(pieces)
     for group in _groups(pieces, served.predictor.batch_size):
-        if found and time.perf_counter() - since > _EARLY:
+        if found and time.perf_counter() - since > pause:
             early(found)
             found, since = [], time.perf_counter()
         found += run(served, [piece.asked for piece in group])

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -32,7 +32,7 @@ class Connection:
     def __init__(self, inner: HttpToolsProtocol, guard: Guard) -> None:
         self._inner = inner
         self._guard = guard
-        self._transport: asyncio.Transport | None = None  # none while refused, too
+        self._transport: Joined | None = None  # none while refused, too
         self._message: object = None
         self._bytes = 0  # of that message
         self._still: tuple[str, object, int] = ("", None, 0)
@@ -44,8 +44,8 @@ class Connection:
             transport.write(_raw("queue_full", "too many connections are open: try again"))
             transport.close()
             return
-        self._transport = transport
-        self._inner.connection_made(transport)
+        self._transport = joined = Joined(transport)
+        self._inner.connection_made(cast("asyncio.Transport", joined))
 
     def data_received(self, data: bytes) -> None:
         """Pass on what arrived, and end what grows without end."""
@@ -117,6 +117,42 @@ class Connection:
         if self._transport is not None:
             self._guard.note(reason)
             (self._transport.abort if abort else self._transport.close)()
+
+
+class Joined:
+    """A transport that sends what is written in one step of the event loop at once: head and body of an answer are
+    written one after the other, and each would be a call of the system and wake the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._parts: list[bytes] = []
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.abort = transport.abort
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` soon."""
+        if not self._parts:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        parts, self._parts = self._parts, []
+        if parts:
+            self._transport.write(b"".join(parts))
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        self.flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that are not sent yet."""
+        return self._transport.get_write_buffer_size() + sum(map(len, self._parts))
 
 
 class Guard:
