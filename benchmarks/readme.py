@@ -231,8 +231,8 @@ def _serve() -> str:
         f"| {of['half_load_median_ms']:.2f} | {of['half_load_p99_ms']:.2f} | ×{of['p99_over_median']:.1f} |"
         for name, of in load["figures"].items()
     ]
-    others = max(of[f"others_percent_{who}_core"] for of in load["figures"].values() for who in ("server", "client"))
-    busy = f" Other programs had up to {others:.0f} % of a core meanwhile." if others >= BUSY else ""
+    others = max(of["others_percent"] for of in load["figures"].values())
+    busy = f" The machine was busy: others had up to {others:.0f} % of its cores meanwhile." if others >= BUSY else ""
     held = (
         f"{fuzz['requests']:,} requests that nobody should send (broken JSON and HTTP, all planes of Unicode, 10 MB "
         f"bodies, slow and vanishing clients, wrong tokens, paths out of it): {fuzz['unexpected']} answered otherwise "

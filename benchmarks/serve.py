@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from importlib.resources import as_file, files
+from itertools import product
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -91,24 +92,35 @@ def main() -> None:
 @click.option("--seconds", default=3.0, show_default=True, help="Of one turn.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--clients", default=16, show_default=True, type=click.IntRange(1))
-@click.option("--cores", nargs=2, default=(1, 0), show_default=True, help="Of the server, and of the client.")
+@click.option(
+    "--server-cores", multiple=True, default=("1",), show_default=True, help="Measured with each, as in 1 and 0,1."
+)
+@click.option("--client-core", default=0, show_default=True)
 @click.option("--option", "more", multiple=True, help="Given on to `serve`, as in --option=--max-batch=8.")
-def load(artifacts: Sequence[Path], cores: tuple[int, int], more: Sequence[str], **plan: Any) -> None:
+def load(
+    artifacts: Sequence[Path], server_cores: Sequence[str], client_core: int, more: Sequence[str], **plan: Any
+) -> None:
     """Measure speed and waiting times of each artifact; the first one's are the headline: load.json."""
-    os.sched_setaffinity(0, [cores[1]])
+    os.sched_setaffinity(0, [client_core])
     found: dict[str, Any] = {}
-    for folder in artifacts:
-        artifact = open_artifact(folder)
-        with closing(Lane([cores[0]], raw_work)) as ours:
-            ours.ask("open", folder, limit=LIMIT)
-            texts = ours.ask("fitting", texts_of(artifact.task.name), artifact.max_length, limit=LIMIT)
-            with server({artifact.task.name: folder}, ("--threads", "1", *more), cores=[cores[0]]) as process:
-                pids = [[process.popen.pid, ours.pid], [os.getpid()]]
-                given = {**plan, "cores": cores, "pids": pids if cores[0] != cores[1] else [sum(pids, [])] * 2}
-                found[folder.name] = {**measure(process, ours, texts, given), "texts": len(texts)}
-                process.stop()
-        click.echo(json.dumps({folder.name: found[folder.name]}, indent=1))
-    write("load", {"figures": found, **plan, "cores": list(cores), "options": list(more)}, artifacts)
+    for folder, cores in product(artifacts, server_cores):
+        name = f"{folder.name}, core {cores}" if len(server_cores) > 1 else folder.name
+        allowed = [int(core) for core in cores.split(",")]
+        found[name] = _load(folder, more, {**plan, "server_cores": allowed, "client_core": client_core})
+        click.echo(json.dumps({name: found[name]}, indent=1))
+    write("load", {"figures": found, **plan, "client_core": client_core, "options": list(more)}, artifacts)
+
+
+def _load(folder: Path, more: Sequence[str], plan: dict[str, Any]) -> dict[str, Any]:
+    artifact = open_artifact(folder)
+    with closing(Lane(plan["server_cores"][-1:], raw_work)) as ours:
+        ours.ask("open", folder, limit=LIMIT)
+        texts = ours.ask("fitting", texts_of(artifact.task.name), artifact.max_length, limit=LIMIT)
+        options = ("--threads", "1", *more)
+        with server({artifact.task.name: folder}, options, cores=plan["server_cores"]) as process:
+            found = measure(process, ours, texts, {**plan, "pids": [process.popen.pid, ours.pid, os.getpid()]})
+            process.stop()
+    return {**found, "texts": len(texts), "server_cores": plan["server_cores"]}
 
 
 @main.command("fuzz")
@@ -177,7 +189,7 @@ def soak_command(artifacts: Sequence[Path], minutes: float, rate: float) -> None
         copies = {name: Path(shutil.copytree(folder, Path(own) / name)) for name, folder in models.items()}
         with server(copies, ("--threads", "1")) as process:
             before = process.held()
-            others = Others(core_numbers()[0], [process.popen.pid, os.getpid()])
+            others = Others(core_numbers(), [process.popen.pid, os.getpid()])
             kept = asyncio.run(soak(process, copies, requests, (rate, 60 * minutes), click.echo))
             waited = others.percent()
             code, seconds = process.stop()

@@ -1,7 +1,8 @@
 """Speed over HTTP beside plain onnxruntime sessions, and how long the slowest wait at half that speed.
 
-The server, and in other turns what it is compared with, have one core; this process, the client, has another one. In
-turns of some seconds, every second round in reverse:
+The server has the cores that it is given; what it is compared with has the last of them, in other turns, and one thread
+for the graph as the server has; this process, the client, has a core of its own where there is one. In turns of some
+seconds, every second round in reverse:
 
 - raw sessions: a loop over tokenizers' ``encode``, numpy and ``session.run``, one text each: no class of this package.
 - predictor: a loop over calls of the predictor, one text each.
@@ -110,8 +111,8 @@ def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[st
     asyncio.run(closed(port, texts, clients, 1.0))
     for kind in ("sessions", "predictor"):
         ours.ask(kind, texts, 1.0, limit=LIMIT)
-    server_core = Others(plan["cores"][0], plan["pids"][0])
-    client_core = Others(plan["cores"][1], plan["pids"][1])
+    cores = sorted({*plan["server_cores"], plan["client_core"]})
+    others = Others(cores, plan["pids"])
     turns: list[dict[str, Any]] = []
     for number in range(rounds):
         turn: dict[str, Any] = {}
@@ -129,8 +130,7 @@ def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[st
         turns.append(turn)
     return {
         **summary(turns),
-        "others_percent_server_core": server_core.percent(),
-        "others_percent_client_core": client_core.percent(),
+        "others_percent": others.percent(),
     }
 
 

@@ -88,24 +88,25 @@ def server(
 
 
 class Others:
-    """The share of a core's time that programs other than ``pids`` take."""
+    """The share of each core's time that is not that of ``pids``, which run on these cores alone; 100 for all of it."""
 
-    def __init__(self, core: int, pids: Sequence[int]) -> None:
-        self._core, self._pids = core, pids
+    def __init__(self, cores: Sequence[int], pids: Sequence[int]) -> None:
+        self._cores, self._pids = cores, pids
         self._begin = self._read()
 
     def percent(self) -> float:
         """Return the percent since the beginning."""
         busy, own, now = (after - before for after, before in zip(self._read(), self._begin, strict=True))
-        return round(max(0.0, 100 * (busy - own) / now), 1)
+        return round(max(0.0, 100 * (busy - own) / (now * len(self._cores))), 1)
 
     def _read(self) -> tuple[float, float, float]:
-        """Return seconds: the core's busy ones, those of the processes, the clock."""
+        """Return seconds: busy ones of the cores, those of the processes, the clock."""
         lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
-        fields = next(line for line in lines if line.startswith(f"cpu{self._core} ")).split()[1:9]
-        user, nice, system, _idle, _wait, interrupts, soft, stolen = (int(field) / _TICK for field in fields)
+        names = {f"cpu{core}" for core in self._cores}
+        counted = [line.split()[1:9] for line in lines if line.split()[0] in names]
+        busy = sum(sum(map(int, fields)) - int(fields[3]) - int(fields[4]) for fields in counted) / _TICK  # idle, waits
         own = 0.0
         for pid in self._pids:
             after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             own += (int(after_name[11]) + int(after_name[12])) / _TICK
-        return user + nice + system + interrupts + soft + stolen, own, time.perf_counter()
+        return busy, own, time.perf_counter()

@@ -72,9 +72,10 @@ class Batcher:
 
     def __init__(self, name: str, settings: Settings, metrics: Metrics) -> None:
         self.waiting = 0  # texts
-        self._name = name
         self._settings = settings
-        self._metrics = metrics
+        self._waiting_texts = metrics.queue.labels(name)
+        self._batch, self._run = metrics.batch.labels(name), metrics.run.labels(name)
+        self._texts = metrics.texts.labels(name)
         self._jobs: deque[Job] = deque()
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -116,7 +117,7 @@ class Batcher:
 
     def _count(self, change: int) -> None:
         self.waiting += change
-        self._metrics.queue.labels(self._name).set(self.waiting)
+        self._waiting_texts.set(self.waiting)
 
     async def _collect(self) -> list[Piece]:
         async with self._turn:
@@ -188,9 +189,9 @@ class Batcher:
             _fail(pieces[0].job, error)
 
     def _observe(self, texts: int, seconds: float) -> None:
-        self._metrics.batch.labels(self._name).observe(texts)
-        self._metrics.run.labels(self._name).observe(seconds)
-        self._metrics.texts.labels(self._name).inc(texts)
+        self._batch.observe(texts)
+        self._run.observe(seconds)
+        self._texts.inc(texts)
 
 
 def _answer(piece: Piece, fragments: Fragments) -> None:
@@ -240,9 +241,12 @@ def run(served: Served, batch: Sequence[Asked]) -> list[Fragments]:
     labelled = iter(served.predictor(texts) if texts else ())
     tagged = iter(served.predictor.tag(sentences) if sentences else ())
     found = [[*islice(labelled, len(asked.texts)), *islice(tagged, len(asked.sentences))] for asked in batch]
-    return [[json.dumps(one, ensure_ascii=False, allow_nan=False, default=_fields) for one in row] for row in found]
+    return [[_to_json(one) for one in row] for row in found]
 
 
 def _fields(one: Any) -> dict[str, Any]:
     """Return a prediction's fields, as dataclasses.asdict does for a whole tree in five times the time."""
     return {name: getattr(one, name) for name in one.__dataclass_fields__}
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_fields).encode
