@@ -144,8 +144,9 @@ def several(drawn: random.Random, world: World) -> Case:
 def lengths(drawn: random.Random, world: World) -> Case:
     """One text at the limit, or just beyond it; also one without a space, and of full stops alone."""
     limit = LIMITS["chars"]
+    real = " ".join(world.texts[:1000])
     text = drawn.choice(
-        [" ".join(world.texts) * 9, "x" * 2 * limit, "." * 2 * limit, "ž" * 2 * limit, "語" * 2 * limit]
+        [real * (2 * limit // len(real) + 1), "x" * 2 * limit, "." * 2 * limit, "ž" * 2 * limit, "語" * 2 * limit]
     )
     size = drawn.choice([limit // 3, limit, limit + 1])
     return asking(
