@@ -23,6 +23,7 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 OPTIMUM = ROOT / ".venv-optimum" / "bin" / "optimum-cli"
 DEMO = "{work}/demo/artifacts"
+STUDENTS = " ".join(f"{DEMO}/student-{task}-int8-tables4" for task in ("topic", "sentiment", "ner"))
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("benchmarks/quantize.py summary", "no time"),
     ),
     "serve": (
-        Step(f"benchmarks/serve.py {DEMO}/student-topic-int8-tables4 {{data}}/topic/slk_Latn/test.jsonl", "2 minutes"),
+        Step(f"benchmarks/serve.py load {DEMO}/student-topic-int8-tables4", "1 minute"),
+        Step(f"benchmarks/serve.py fuzz {STUDENTS}", "15 minutes"),
+        Step(f"benchmarks/serve.py soak {STUDENTS}", "30 minutes"),
+        Step("benchmarks/serve.py summary", "no time"),
     ),
     "footprint": (
         Step(

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-import edgecompress
 from edgecompress.bench.host import host
 from edgecompress.files import write_json
 from edgecompress.runtime.predictions import Label
-from edgecompress.runtime.predictor import softmax
+from edgecompress.runtime.predictor import load
+from edgecompress.runtime.running import softmax
 from edgecompress.runtime.session import open_run, open_session
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import read_examples
@@ -44,7 +44,7 @@ def demo_texts(task: str, count: int) -> list[str]:
 
 def answers(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
     """Return ``labels`` (a list a text), ``logits`` (rows of one number a label) and ``ids`` of every text."""
-    predictor = edgecompress.load(folder, threads=1, batch_size=1)
+    predictor = load(folder, threads=1, batch_size=1)
     run = open_run(predictor.artifact.model_path, threads=1)
     labels, logits, ids = [], [], []
     for text in texts:

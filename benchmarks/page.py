@@ -36,11 +36,11 @@ import click
 import numpy as np
 from answers import demo_texts
 
-import edgecompress
 from edgecompress.artifact import open_artifact
 from edgecompress.bench.host import host
 from edgecompress.files import sha256, write_json
 from edgecompress.runtime.predictions import Label
+from edgecompress.runtime.predictor import load
 from edgecompress.tasks import TASKS
 from edgecompress.web import vendor
 from edgecompress.web.site import Wording, write_site
@@ -186,7 +186,7 @@ def drive(words: Sequence[str], texts: Sequence[str], site: Path) -> Any:
 
 def row(seen: Mapping[str, Any], folder: Path, texts: list[str], *, squeeze: bool) -> dict[str, Any]:
     """Return the figures of one page."""
-    predictor = edgecompress.load(folder, threads=1, batch_size=1)
+    predictor = load(folder, threads=1, batch_size=1)
     cold = [one["first"] / 1000 for one in seen["cold"]]
     return {
         "task": predictor.artifact.task.name,

@@ -25,6 +25,7 @@ from edgecompress.report.terminal import bench_tables, describe, trust
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
+BUSY = 5.0  # percent, as in edgecompress.report
 HEADLINE = ("topic", "sentiment", "ner", "pos")
 SHOWN = (8_000, 12_000, 16_000, 20_000, 32_000, 40_000, 60_000, 80_000, 100_000)
 
@@ -238,6 +239,31 @@ def _quantize() -> str:
     return "\n".join([*lines, *drops, *beside, "", shallow, "", found["note"]])
 
 
+def _serve() -> str:
+    """Return how fast the server is, and what it held out."""
+    load, fuzz, soak = (
+        json.loads((RESULTS / "serve" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("load", "fuzz", "soak")
+    )
+    lines = ["| student, one core | texts/s | of plain sessions | one client, ms | half load, median | p99 | of one |",
+             "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    lines += [
+        f"| {name} | {of['served_texts_per_s']:.0f} | {of['throughput_ratio']:.2f} | {of['single_median_ms']:.2f} "
+        f"| {of['half_load_median_ms']:.2f} | {of['half_load_p99_ms']:.2f} | ×{of['p99_over_median']:.1f} |"
+        for name, of in load["figures"].items()
+    ]
+    others = max(of["others_percent"] for of in load["figures"].values())
+    busy = f" The machine was busy: others had up to {others:.0f} % of its cores meanwhile." if others >= BUSY else ""
+    held = (
+        f"{fuzz['requests']:,} requests that nobody should send (broken JSON and HTTP, all planes of Unicode, 10 MB "
+        f"bodies, slow and vanishing clients, wrong tokens, paths out of it): {fuzz['unexpected']} answered otherwise "
+        f"than documented, {fuzz['errors_logged']} errors in its log, {fuzz['rss_growth_mb']:.1f} MB more after all "
+        f"than after the first 2,000. {soak['minutes']:.0f} minutes of real texts with {soak['reloads']} reloads: "
+        f"{soak['answers']['200']:,} answers, {soak['wrong']} not as expected, memory {soak['rss_growth_mb']:+.1f} MB."
+    )
+    return "\n".join([*lines, "", f"{load['host']['cpu']}, server and client on a core each.{busy}", "", held])
+
+
 def _harness() -> str:
     """Return how far the harness was right, and the Slovak students as it measures them."""
     found = json.loads((RESULTS / "harness" / "summary.json").read_text(encoding="utf-8"))
@@ -334,6 +360,7 @@ SECTIONS = {
     "ladder": _ladder,
     "quantize": _quantize,
     "retention": _retention,
+    "serve": _serve,
     "structure": _structure,
     "tokenizer": _tokenizer,
 }

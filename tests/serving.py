@@ -44,12 +44,15 @@ def tiny_service(folder: Path, tasks: Sequence[str] = ("sentiment",), **limits: 
     return Service(load_models({task: folder / task for task in tasks}, settings), settings)
 
 
-def made_up(predict: Callable[[list[str]], list[Any]], name: str = "m", task: str = "sentiment") -> Served:
-    """A model that labels with ``predict``."""
+def made_up(
+    predict: Callable[[list[str]], list[Any]], name: str = "m", task: str = "sentiment", size: int = 32
+) -> Served:
+    """A model that labels with ``predict``, ``size`` texts at a time."""
 
     class Predictor:
         artifact = SimpleNamespace(task=TASKS[task], folder=Path(name), labels=(), max_length=16, scheme="fp32",
                                    parameters=0, model_file="f", checksums={"f": "0"})  # fmt: skip
+        batch_size = size
 
         def __call__(self, texts: list[str]) -> list[Any]:
             return predict(texts)
@@ -59,6 +62,10 @@ def made_up(predict: Callable[[list[str]], list[Any]], name: str = "m", task: st
 
 def echo(texts: list[str]) -> list[Label]:
     return [Label(text, 1.0, {text: 1.0}) for text in texts]
+
+
+def bare_service(**limits: Any) -> Service:
+    return Service({"m": made_up(echo)}, Settings(**{"watch": 0, **limits}))
 
 
 async def call(

@@ -105,13 +105,34 @@ def test_windows_hold_every_token_and_read_every_word_once(make, max_length):
     [windows] = encode_windows(tokenizer, [words], max_length)
     head, tail = whole.ids[:1], whole.ids[-1:]
     assert all(len(one.ids) == max_length and one.ids[:1] == head and one.ids[-1:] == tail for one in windows)
-    read = {}
+    read = []
     for one in windows:
-        for word, at in enumerate(one.first):
+        assert one.begin == len(read)
+        read += [None if at is None else one.ids[at] for at in one.first]
+    assert read == [None if at is None else whole.ids[at] for at in whole.first]
+
+
+@pytest.mark.parametrize("count", [17, 40, 130])
+@pytest.mark.parametrize("max_length", [4, 5, 9, 16])
+def test_a_word_is_read_where_it_has_most_context(count, max_length):
+    words = ["film", "\x00", "kofola", "good"] * count
+    [whole] = encode(wordpiece(), [words], 10_000)
+    [windows] = encode_windows(wordpiece(), [words], max_length)
+    room = max_length - 2
+    starts = [*range(0, len(whole.ids) - 2 - room, max(1, room - room // 4)), len(whole.ids) - 2 - room]
+    assert [one.ids[1:-1] for one in windows] == [whole.ids[1 + start :][:room] for start in starts]
+    for start, one in zip(starts, windows, strict=True):
+        for word, at in enumerate(one.first, one.begin):
             if at is not None:
-                assert word not in read
-                read[word] = one.ids[at]
-    assert read == {word: whole.ids[at] for word, at in enumerate(whole.first) if at is not None}
+                own = whole.first[word]
+                assert own == at + start
+                sides = [min(own - 1 - other, other + room - own) for other in starts]
+                assert sides[starts.index(start)] == max(sides)
+
+
+def test_many_words_in_many_windows_take_no_square_of_room():
+    [windows] = encode_windows(wordpiece(), [["."] * 20_000], 16)
+    assert sum(len(one.first) for one in windows) == 20_000
 
 
 def test_a_text_that_fits_is_one_window_as_before():

@@ -9,7 +9,7 @@ import logging
 import random
 
 import pytest
-from serving import JSON, call, drive, echo, made_up, predict, tiny_service
+from serving import JSON, bare_service, call, drive, made_up, predict, tiny_service
 
 from edgecompress.serve import logs
 from edgecompress.serve.api import ENDPOINTS
@@ -32,10 +32,6 @@ def log():
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
         logger.propagate = True
-
-
-def bare(**limits):
-    return Service({"m": made_up(echo)}, Settings(**{"watch": 0, **limits}))
 
 
 def test_a_prediction(tmp_path):
@@ -89,7 +85,7 @@ def test_models_by_name(tmp_path):
     ],
 )
 def test_refusals(method, path, headers, body, status, code):
-    service = bare(max_body=100, max_chars=10, max_texts=3)
+    service = bare_service(max_body=100, max_chars=10, max_texts=3)
     answer = drive(service, lambda app: call(app, method, path, body, headers))
     assert (answer.status, answer.code, answer.headers["content-type"]) == (status, code, "application/json")
     assert answer.json["error"]["message"]
@@ -100,7 +96,7 @@ def test_refusals(method, path, headers, body, status, code):
     "media", ["application/json", "Application/JSON ; charset=UTF-8", 'application/json;charset="utf-8"']
 )
 def test_content_types(media):
-    assert predict(bare(), {"text": "a"}, {"content-type": media}).status == 200
+    assert predict(bare_service(), {"text": "a"}, {"content-type": media}).status == 200
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.path)
@@ -120,7 +116,7 @@ def test_content_types(media):
 )
 def test_the_token(endpoint, sent, may):
     headers = {**JSON, **({"authorization": sent} if sent else {})}
-    service = bare(token="token")
+    service = bare_service(token="token")
     answer = drive(service, lambda app: call(app, endpoint.method, endpoint.path, {"text": "a"}, headers))
     assert answer.status == (200 if may or not endpoint.guarded else 401)
     if answer.status == 401:
@@ -133,7 +129,7 @@ def test_what_the_token_guards():
 
 @pytest.mark.parametrize(("given", "kept"), [("a-1.b_C", True), ("x" * 65, False), ("a\nb", False), ("é", False)])
 def test_request_ids(given, kept, log):
-    answer = predict(bare(), {"text": "a"}, {**JSON, "x-request-id": given})
+    answer = predict(bare_service(), {"text": "a"}, {**JSON, "x-request-id": given})
     found = answer.headers["x-request-id"]
     assert (found == given) == kept
     assert len(found) == (len(given) if kept else 32)
@@ -208,7 +204,7 @@ def test_the_figures(tmp_path):
 
 
 def test_ready_until_draining():
-    service = bare()
+    service = bare_service()
 
     async def work(app):
         before = [await call(app, "GET", path) for path in ("/readyz", "/healthz")]
@@ -223,7 +219,7 @@ def test_ready_until_draining():
 
 
 def test_too_many_requests_at_once():
-    service = bare(max_requests=1)
+    service = bare_service(max_requests=1)
 
     async def work(app):
         hold = asyncio.Event()
@@ -241,7 +237,7 @@ def test_too_many_requests_at_once():
 
 
 def test_a_body_that_trickles_or_breaks_off():
-    service = bare(timeout=0.05)
+    service = bare_service(timeout=0.05)
 
     async def never():
         await asyncio.sleep(60)
@@ -257,7 +253,7 @@ def test_a_body_that_trickles_or_breaks_off():
 
 def test_a_large_body_is_read_like_a_small_one():
     texts = ["x" * 9000] * 10
-    answer = predict(bare(), {"texts": texts})
+    answer = predict(bare_service(), {"texts": texts})
     assert [one["label"] for one in answer.json["predictions"]] == texts
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -52,6 +54,20 @@ def test_a_swapped_artifact_is_served_after_two_looks(tmp_path, log):  # noqa: F
     assert service.metrics._registry.get_sample_value(
         "edgecompress_reloads_total", {"model": "sentiment", "result": "loaded"}
     )
+
+
+def test_the_old_one_is_let_go(tmp_path):
+    service = tiny_service(tmp_path)
+    old = weakref.ref(service.models["sentiment"])
+
+    async def work(app):
+        await label(app)
+        await service.reload_all()
+        return await label(app)
+
+    assert drive(service, work) == "positive"
+    gc.collect()
+    assert old() is None
 
 
 def spoil(folder):

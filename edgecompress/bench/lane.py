@@ -21,7 +21,7 @@ class LostError(Exception):
 
 
 class Lane:
-    """A running process. ``alive`` is False once it was lost or closed."""
+    """A running process, number ``pid``. ``alive`` is False once it was lost or closed."""
 
     def __init__(self, cores: Sequence[int], work: Callable[..., None] = serve) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process would hold the parent's memory
@@ -30,6 +30,7 @@ class Lane:
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=work, args=(other, list(cores), log), daemon=True)
         self._process.start()
+        self.pid = self._process.pid or 0
         other.close()
         self.alive = True
 

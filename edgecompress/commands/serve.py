@@ -37,6 +37,7 @@ def command(name: str) -> click.Command:
 )
 @click.option("--queue", default=1024, show_default=True, type=_COUNT, help="Texts that may wait for a run.")
 @click.option("--max-requests", default=256, show_default=True, type=_COUNT, help="Predictions asked for at once.")
+@click.option("--max-connections", default=900, show_default=True, type=_COUNT, help="Connections open at once.")
 @click.option("--max-body", default=1_000_000, show_default=True, type=_COUNT, help="Bytes of a request.")
 @click.option("--max-texts", default=256, show_default=True, type=_COUNT, help="Texts of a request.")
 @click.option("--max-chars", default=10_000, show_default=True, type=_COUNT, help="Characters of a text.")
@@ -66,9 +67,10 @@ def serve(artifacts: tuple[str, ...], host: str, port: int, token_file: Path | N
     nothing.
 
     A token in EDGECOMPRESS_TOKEN or --token-file is asked of every caller as a bearer token. SIGTERM finishes what was
-    accepted; SIGHUP, or new files in a folder, load a model again. The log is JSON lines on standard error.
+    accepted; SIGHUP, or new files in a folder, load a model again. A connection on which nothing moves for --timeout
+    seconds is ended. The log is JSON lines on standard error.
     """  # noqa: D301 - \b is click's sign for lines as they are
-    require("starlette", "uvicorn", "prometheus_client", extra="serve")
+    require("starlette", "uvicorn", "httptools", "prometheus_client", extra="serve")
     from edgecompress.serve.logs import event, to_stderr
     from edgecompress.serve.server import address_of, bind
     from edgecompress.serve.server import serve as run

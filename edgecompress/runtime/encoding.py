@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import ArtifactError
@@ -30,12 +30,14 @@ class Encoded:
     """``ids`` with the specials at both ends, at most ``max_length`` of them.
 
     ``first[i]`` is the index in ``ids`` of word i's first sub-token, or None when the word has no token: it normalised
-    to nothing, or was cut off. ``tokens_dropped`` counts the tokens that were cut off.
+    to nothing, or was cut off. ``tokens_dropped`` counts the tokens that were cut off. Of a window, ``first`` holds the
+    words that are read there, from word ``begin`` on.
     """
 
     ids: list[int]
     first: list[int | None]
     tokens_dropped: int
+    begin: int = 0
 
 
 def open_tokenizer(path: Path) -> Tokenizer:
@@ -75,9 +77,9 @@ def encode_windows(
 ) -> list[list[Encoded]]:
     """Encode each example's words as windows of at most ``max_length`` tokens, specials included: most need only one.
 
-    Neighbouring windows share a quarter of their tokens, and the last one ends with the text. ``first`` of a window
-    holds the words that are read there: each word once, where it has the most context on its shorter side. Raises
-    ValueError when ``max_length`` leaves no room for a token.
+    Neighbouring windows share a quarter of their tokens, and the last one ends with the text. A word is read in one
+    window, where it has the most context on its shorter side: the ``first`` of all windows, one after the other, are
+    the example's words. Raises ValueError when ``max_length`` leaves no room for a token.
     """
     whole = encode(tokenizer, examples_words, _UNLIMITED)
     specials = tokenizer.num_special_tokens_to_add(is_pair=False)
@@ -104,17 +106,24 @@ def _windows(one: Encoded, max_length: int, ends: tuple[int, int]) -> list[Encod
     room, count = max_length - head - tail, len(one.ids) - head - tail
     step = max(1, room - room // 4)
     starts = [*range(0, count - room, step), count - room]
-    centres = [head + start + (room - 1) / 2 for start in starts]
-    # all windows are equally long, so the one whose centre is nearest gives a word the most context
-    owner = [at if at is None else min(range(len(starts)), key=lambda n: abs(centres[n] - at)) for at in one.first]
+    begins = _first_words(one.first, [head + start + (room - 1) / 2 for start in starts])
     made = []
-    for number, start in enumerate(starts):
+    for start, (begin, end) in zip(starts, pairwise([*begins, len(one.first)]), strict=True):
         ids = one.ids[:head] + one.ids[head + start : head + start + room] + one.ids[len(one.ids) - tail :]
-        mine = [
-            at - start if at is not None and who == number else None for at, who in zip(one.first, owner, strict=True)
-        ]
-        made.append(Encoded(ids, mine, 0))
+        made.append(Encoded(ids, [at if at is None else at - start for at in one.first[begin:end]], 0, begin))
     return made
+
+
+def _first_words(first: Sequence[int | None], centres: Sequence[float]) -> list[int]:
+    """Return the first word of each window: all are equally long, so a word has most context in that of the nearest
+    centre. Words and windows are walked through once: a text of nothing but full stops has thousands of both.
+    """
+    begins = [0]
+    middles = [(left + right) / 2 for left, right in pairwise(centres)]
+    for word, at in enumerate(first):
+        while at is not None and len(begins) <= len(middles) and at > middles[len(begins) - 1]:
+            begins.append(word)
+    return begins + [len(first)] * (len(centres) - len(begins))
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 class Predictor:
     """An opened artifact. Call it with a text for one prediction, or with a list of texts for a list of them.
 
-    A text gets the same answer in any company, up to rounding. Texts are sorted by length and run ``batch_size`` at a
-    time, padded to the longest of the batch; schemes that scale activations over the whole batch ("int8…", "int4",
-    "dynamic-…") run one text at a time unless ``batch_size`` says otherwise, and then probabilities move slightly with
-    the company a text is in. A text longer than the model takes is read in overlapping windows, none of it is cut.
-    Several threads may use one predictor.
+    A text gets the same answer in any company, up to rounding. Texts are sorted by length, and those of like lengths
+    run together, up to ``batch_size`` padded to the longest; schemes that scale activations over the whole batch
+    ("int8…", "int4", "dynamic-…") run one text at a time unless ``batch_size`` says otherwise, and then probabilities
+    move slightly with the company a text is in. A text longer than the model takes is read in overlapping windows, none
+    of it is cut. Several threads may use one predictor.
     """
 
     def __init__(

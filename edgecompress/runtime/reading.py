@@ -141,11 +141,7 @@ def _tagged(artifact: Artifact, prepared: Prepared, tags_of_all: Sequence[Tags])
 
 
 def _tags(artifact: Artifact, windows: Windows) -> Tags:
-    best: list[tuple[str, float] | None] = [None] * len(windows[0][0].first)
-    for one, scores in windows:
-        for word, at in enumerate(one.first):
-            if at is not None:
-                best[word] = _best(artifact.labels, scores[at])
+    best = [None if at is None else _best(artifact.labels, scores[at]) for one, scores in windows for at in one.first]
     found = [(unseen_tag(artifact), 0.0) if pair is None else pair for pair in best]
     return Tags(tuple(t for t, _ in found), tuple(p for _, p in found), best.count(None), len(windows))
 

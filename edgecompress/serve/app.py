@@ -37,7 +37,7 @@ def build(service: Service) -> ASGIApp:
     def lifespan(_app: Starlette) -> AbstractAsyncContextManager[None]:
         return service.running()
 
-    errors: Mapping[Any, Callable[[Request, Exception], Response]] = {
+    errors: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {  # plain functions get a thread each
         Refusal: _refused, HTTPException: _not_routed, Exception: _broken
     }  # fmt: skip
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=errors)
@@ -137,13 +137,13 @@ def _json(data: Mapping[str, Any]) -> Response:
     return Response(json.dumps(data, ensure_ascii=False), media_type="application/json")
 
 
-def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - registered for this class; tells the type checker
     request.scope[NOTES]["code"] = error.code
     return refuse(error.code, error.message)
 
 
-def _not_routed(request: Request, error: Exception) -> Response:
+async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     code = "wrong_method" if error.status_code == 405 else "unknown_path"  # noqa: PLR2004 - Method Not Allowed
     request.scope[NOTES]["code"] = code
@@ -154,7 +154,7 @@ def _not_routed(request: Request, error: Exception) -> Response:
 REASONS = {"wrong_method": "this path does not take this method", "unknown_path": "there is no such path"}
 
 
-def _broken(request: Request, _error: Exception) -> Response:
+async def _broken(request: Request, _error: Exception) -> Response:
     notes = request.scope[NOTES]
     notes["code"] = "internal"
     return refuse("internal", f"the server made a mistake; its log has more under the id {notes['id']}")

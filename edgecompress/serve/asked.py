@@ -32,6 +32,15 @@ class Asked:
         """How many texts or sentences there are."""
         return len(self.texts) + len(self.sentences)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Characters of each text or sentence."""
+        return [*map(len, self.texts), *(sum(map(len, words)) + len(words) for words in self.sentences)]
+
+    def part(self, begin: int, end: int) -> Asked:
+        """Return a request for the texts or sentences from ``begin`` to before ``end``."""
+        return Asked(self.model, self.texts[begin:end], self.sentences[begin:end])
+
 
 def read(body: bytes, settings: Settings) -> Asked:
     """Read a request. Raises Refusal with bad_utf8, bad_json, bad_request, bad_text or the limit that is exceeded."""
@@ -50,7 +59,7 @@ def read(body: bytes, settings: Settings) -> Asked:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        data = _from_json(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Refusal("bad_utf8", f"the body is not UTF-8 (byte {error.start}): encode it as UTF-8") from error
     except json.JSONDecodeError as error:
@@ -64,6 +73,9 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise Refusal("bad_json", f"the body holds {name}, which JSON does not know")
+
+
+_from_json = json.JSONDecoder(parse_constant=_no_constant).decode  # json.loads makes such an object for each body
 
 
 def _checked(model: str | None, field: str, value: Any, settings: Settings) -> Asked:

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 import traceback
+from functools import lru_cache
 from typing import Any, TextIO
 
 NAME = "edgecompress.serve"
@@ -15,7 +16,8 @@ _log = logging.getLogger(NAME)
 
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
     """Log ``name`` with ``fields``, values that JSON can hold."""
-    _log.log(level, name, extra={"fields": fields})
+    if _log.isEnabledFor(level):  # as Logger.log does, but for a walk up the stack to a line number that is not shown
+        _log.handle(_log.makeRecord(NAME, level, "", 0, name, (), None, extra={"fields": fields}))
 
 
 def to_stderr(stream: TextIO | None = None, level: int = logging.INFO) -> logging.Handler:
@@ -34,7 +36,7 @@ def to_stderr(stream: TextIO | None = None, level: int = logging.INFO) -> loggin
 def _as_json(record: logging.LogRecord) -> bool:
     """Put the record's JSON beside it; a traceback moves into it, as a line must hold all of a record."""
     line: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+        "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
         "level": record.levelname.lower(),
         "event": record.getMessage(),
         **getattr(record, "fields", {}),
@@ -42,5 +44,13 @@ def _as_json(record: logging.LogRecord) -> bool:
     if record.exc_info:
         line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
         record.exc_info = record.exc_text = None
-    record.json = json.dumps(line, ensure_ascii=True, default=str)
+    record.json = _to_json(line)
     return True
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+_to_json = json.JSONEncoder(default=str).encode  # json.dumps makes such an object for each line

@@ -20,6 +20,10 @@ class Metrics:
             "edgecompress_request_seconds", "Time of an answer.", ["path"], buckets=_SECONDS, registry=held
         )
         self.in_flight = Gauge("edgecompress_requests_in_flight", "Requests that are being answered.", registry=held)
+        self.connections = Gauge("edgecompress_connections", "Open connections.", registry=held)
+        self.ended = Counter(
+            "edgecompress_connections_ended", "Connections that were ended.", ["reason"], registry=held
+        )
         self.queue = Gauge("edgecompress_queue_texts", "Texts that wait for a run.", ["model"], registry=held)
         self.batch = Histogram(
             "edgecompress_batch_texts", "Texts of one run.", ["model"], buckets=_SIZES, registry=held

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgecompress.serve.api import BY_PATH, Endpoint
 from edgecompress.serve.logs import event
-from edgecompress.serve.refusal import refuse
+from edgecompress.serve.refusal import MAX_HEAD, refuse
 from edgecompress.serve.service import Service
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -41,7 +41,7 @@ def around(app: ASGIApp, service: Service) -> ASGIApp:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        inner = app if _may(service.settings.token, endpoint, headers) else _unauthorized(scope)
+        inner = _refusal(service.settings.token, endpoint, scope, headers) or app
         service.metrics.in_flight.inc()
         try:
             await inner(scope, receive, sending)
@@ -64,9 +64,17 @@ def _may(token: str | None, endpoint: Endpoint | None, headers: dict[bytes, byte
     return hmac.compare_digest(given.strip(), token.encode("ascii")) and scheme.lower() == b"bearer"
 
 
-def _unauthorized(scope: Scope) -> ASGIApp:
-    scope[NOTES]["code"] = "unauthorized"
-    return refuse("unauthorized", "send the header 'Authorization: Bearer TOKEN' with this server's token")
+def _refusal(token: str | None, endpoint: Endpoint | None, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | None:
+    """Return the answer to a request that no handler shall see, or None."""
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    if len(scope["raw_path"]) + len(scope["query_string"]) + fields > MAX_HEAD:
+        code, message = "head_too_large", f"the head is larger than {MAX_HEAD} bytes"
+    elif not _may(token, endpoint, headers):
+        code, message = "unauthorized", "send the header 'Authorization: Bearer TOKEN' with this server's token"
+    else:
+        return None
+    scope[NOTES]["code"] = code
+    return refuse(code, message)
 
 
 def _record(service: Service, scope: Scope, endpoint: Endpoint | None, status: int, seconds: float) -> None:

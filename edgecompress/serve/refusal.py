@@ -19,6 +19,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "slow_body": (408, "The body did not arrive within the time limit."),
     "body_too_large": (413, "The body is larger than the limit."),
     "wrong_content_type": (415, "The body is not sent as plain application/json."),
+    "head_too_large": (431, "The request line and the header fields are larger than 64 KiB."),
     "bad_request": (422, "A field is missing, unknown, or of a wrong type."),
     "bad_text": (422, "A text holds a lone surrogate, which no UTF-8 can carry."),
     "too_many_texts": (422, "More texts than a request may hold."),
@@ -30,6 +31,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "draining": (503, "The server is stopping: ask another one."),
 }
 _RETRY_SECONDS = "1"
+MAX_HEAD = 65_536  # bytes of the request line and the header fields
 
 
 class Refusal(Exception):  # noqa: N818 - most of them are the caller's doing, no error of this program
@@ -50,7 +52,7 @@ def refuse(code: str, message: str, headers: Mapping[str, str] | None = None) ->
         more["Retry-After"] = _RETRY_SECONDS
     if code == "unauthorized":
         more["WWW-Authenticate"] = 'Bearer realm="edgecompress"'
-    if code in ("draining", "body_too_large", "slow_body"):
+    if code in ("draining", "slow_body", "head_too_large"):  # a large body is read to its end: else nobody reads why
         more["Connection"] = "close"
     body = json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False)
     return Response(body, status, more, media_type="application/json")

@@ -17,7 +17,7 @@ from edgecompress.serve.asked import Asked
 from edgecompress.serve.batching import Batcher, Fragments
 from edgecompress.serve.logs import event
 from edgecompress.serve.metrics import Metrics
-from edgecompress.serve.models import Served, Stamp, open_model, stamp_of
+from edgecompress.serve.models import Served, Stamp, give_back, open_model, stamp_of
 from edgecompress.serve.refusal import Refusal
 from edgecompress.serve.settings import Settings
 
@@ -129,6 +129,8 @@ class Service:
               seconds=round(time.perf_counter() - begin, 3))  # fmt: skip
         for what, before, after in _changes(old, fresh):
             event(f"{what} changed", logging.WARNING, model=name, before=before, after=after)
+        del old  # a request that it accepted may still hold it
+        await asyncio.to_thread(give_back)
         return True
 
     async def reload_all(self) -> None:
@@ -139,7 +141,9 @@ class Service:
 
 def load_models(folders: Mapping[str, Path], settings: Settings) -> dict[str, Served]:
     """Open and check every artifact. Raises ArtifactError or CheckError for the first that cannot be served."""
-    return {name: open_model(name, folder, settings) for name, folder in folders.items()}
+    models = {name: open_model(name, folder, settings) for name, folder in folders.items()}
+    give_back()
+    return models
 
 
 def _version(served: Served) -> str:

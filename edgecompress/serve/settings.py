@@ -23,7 +23,9 @@ class Settings:
     ``threads`` are onnxruntime's a run, 0 for every core; ``runs`` is how many runs of one model may overlap;
     ``max_batch`` is how many texts are collected for a run and pass the graph together, 0 for 32 of which those schemes
     that scale activations over a batch take one at a time, so that company changes no answer;
-    ``queue`` counts texts that wait; ``watch`` is the time between two looks at the folders, 0 for never.
+    ``queue`` counts texts that wait; ``max_connections`` is below the usual limit of 1,024 open files; ``timeout`` is
+    that of a body, of an answer, and of a connection on which nothing moves; ``watch`` is the time between two looks at
+    the folders, 0 for never.
     """
 
     threads: int = 0
@@ -32,6 +34,7 @@ class Settings:
     max_wait_ms: float = 0.0
     queue: int = 1024
     max_requests: int = 256
+    max_connections: int = 900
     max_body: int = 1_000_000
     max_texts: int = 256
     max_chars: int = 10_000
