@@ -80,7 +80,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
     "serve": (
         Step(f"benchmarks/serve.py {DEMO}/student-topic-int8-tables4 {{data}}/topic/slk_Latn/test.jsonl", "2 minutes"),
     ),
-    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "2 hours"),),
+    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "1 hour"),),
     "page": (Step("benchmarks/page.py " + DEMO + " -o {work}/page", "10 minutes"),),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }
