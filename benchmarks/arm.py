@@ -9,7 +9,7 @@ labels, differences of logits, by task, scheme and CPU model. Exit 1 where they 
 answer: stop it and it goes on. Emulated time says nothing about any ARM, so none is written.
 
 The default scheme runs on every CPU model, the other schemes on one. `x86-64-avx2` is this machine's Python emulated on
-an x86 CPU without VNNI (`qemu-x86_64 -cpu max`): sums of int8 products saturate there, as `integer_sums` shows. `one-ulp`
+an x86 CPU without VNNI (`qemu-x86_64 -cpu max`): sums of int8 products saturate there (`integer_sums`). `one-ulp`
 is this CPU with the biases and normalisations moved by one unit in the last place: what rounding alone does.
 """
 
