@@ -23,7 +23,7 @@ demo: $(READY) ## Make a Slovak and Swahili student of multilingual-e5-small and
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
 
-test-arm: $(READY) ## The demo's students on emulated ARM beside this machine (after `make demo`; Debian's qemu-user and debootstrap; hours)
+test-arm: $(READY) ## The demo's students on emulated ARM beside this machine (after `make demo`; Debian's qemu-user and debootstrap; an hour)
 	$(BIN)/python benchmarks/arm.py demo-out/artifacts -o .arm
 
 $(OPTIMUM_READY): pyproject.toml constraints-optimum.txt edgecompress/commands/optimum_cli.py

@@ -95,7 +95,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
             "15 minutes",
         ),
     ),
-    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "2 hours"),),
+    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "1 hour"),),
     "page": (Step("benchmarks/page.py " + DEMO + " -o {work}/page", "10 minutes"),),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }

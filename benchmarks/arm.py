@@ -9,8 +9,8 @@ labels, differences of logits, by task, scheme and CPU model. Exit 1 where they 
 answer: stop it and it goes on. Emulated time says nothing about any ARM, so none is written.
 
 The default scheme runs on every CPU model, the other schemes on one. `x86-64-avx2` is this machine's Python emulated on
-an x86 CPU without VNNI: its int8 products may saturate, which neither VNNI's nor ARM's do. `one-ulp` is this CPU with
-the biases and normalisations moved by one unit in the last place: what rounding alone does to the answers.
+an x86 CPU without VNNI (`qemu-x86_64 -cpu max`): sums of int8 products saturate there (`integer_sums`). `one-ulp`
+is this CPU with the biases and normalisations moved by one unit in the last place: what rounding alone does.
 """
 
 from __future__ import annotations
@@ -203,7 +203,6 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "label_agreement": shares,
         "rows": [{name: value for name, value in one.items() if name != "machine"} for one in rows],
         "cpus": {name: {**asdict(CPUS[name]), **machines[name]} for name in machines if name in CPUS},
-        "emulated_x86": machines.get(AVX2),
         "tolerance": {name: {"equal": share, "error": error} for name, (share, error) in TOLERANCE.items()},
         "qemu": _version("qemu-aarch64"),
         "host": asdict(host()),

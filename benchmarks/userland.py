@@ -61,7 +61,7 @@ class Cpu:
 # `max` has no maker, of which onnxruntime's CPU detection dies: it is shown as the core that has the same instructions.
 CPUS = {
     "cortex-a53": Cpu("cortex-a53", "plain NEON, as of a Raspberry Pi 3; a Cortex-A72 has the same instructions"),
-    "neoverse-n1": Cpu("neoverse-n1", "int8 dot products, as of a Raspberry Pi 5 (Cortex-A76) and most phones"),
+    "neoverse-n1": Cpu("neoverse-n1", "int8 dot products, as of a Raspberry Pi 5 (Cortex-A76)"),
     "neoverse-n2": Cpu("max,sme=off,sve-max-vq=1", "int8 matrix products, bf16 and SVE, as of new servers", 0x410FD490),
 }
 
