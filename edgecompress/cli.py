@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -79,9 +80,22 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Write our own warnings as errors are written: without the line of code that gave them."""
+    if category.__module__.startswith("edgecompress."):
+        return f"edgecompress: {message}\n"
+    return _format(message, category, filename, lineno, line)
+
+
+_format = warnings.formatwarning
+
+
 def main() -> None:
     """Run the command line: an error that edgecompress knows is one line on stderr and its own exit code."""
     _quieten()
+    warnings.formatwarning = _one_line
     try:
         group(standalone_mode=False)
     except EdgecompressError as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgecompress.artifact import Artifact
 from edgecompress.errors import ArtifactError, CheckError
+from edgecompress.runtime.kernels import warn_if_saturating
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -42,6 +43,8 @@ def graph_of(session: onnxruntime.InferenceSession, heads: Sequence[Artifact], b
         raise ValueError(f"batch_size is {size}: give a number from 1")
     for head in heads:
         _check(head, session)
+    for scheme in sorted({head.scheme for head in heads}):
+        warn_if_saturating(scheme)
     return Graph(session, tuple(heads), size, frozenset(node.name for node in session.get_inputs()))
 
 
