@@ -261,7 +261,13 @@ def _serve() -> str:
         f"than after the first 2,000. {soak['minutes']:.0f} minutes of real texts with {soak['reloads']} reloads: "
         f"{soak['answers']['200']:,} answers, {soak['wrong']} not as expected, memory {soak['rss_growth_mb']:+.1f} MB."
     )
-    return "\n".join([*lines, "", f"{load['host']['cpu']}, server and client on a core each.{busy}", "", held])
+    shared = all(load["client_core"] in of["server_cores"] for of in load["figures"].values())
+    where = "server and client on one core together" if shared else "server and client on a core each"
+    what = (
+        "Plain sessions: a loop of tokenizers, numpy and onnxruntime, one text each, one thread. Half load: as many "
+        "requests as half of the texts/s, at random times; the last column is over the median of one client."
+    )
+    return "\n".join([*lines, "", f"{what} {load['host']['cpu']}, {where}.{busy}", "", held])
 
 
 def _harness() -> str:

@@ -9,7 +9,9 @@ seconds, every second round in reverse:
 - served: ``clients`` that each ask again as soon as they have their answer, one text a request.
 - single: one such client.
 - half load: as many arrivals as half of what was served, at random (a Poisson process), sent whether or not those
-  before were answered. A time counts from when a request was due, so that a late client hides nothing.
+  before were answered. A time counts from when a request was due, so that a late client hides nothing. One server with
+  texts of one length and nothing else to do would keep 1 in 100 waiting for 4.3 times a run: chance, not overhead.
+- paced: as many, evenly spaced, as wrk2 and vegeta send them.
 
 A ratio is the median of the rounds' ratios. What other programs took of either core is told with it.
 """
@@ -126,7 +128,8 @@ def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[st
                 turn[kind] = Speed(count / seconds, 1e6 * (process.cpu() - before) / count)
             else:
                 turn[kind] = asyncio.run(closed(port, texts, 1, seconds))
-        turn["half"] = asyncio.run(opened(port, texts, turn["served"].texts / 2, 2 * seconds, seed=number))
+        for kind, seed in (("half", number), ("paced", None)):
+            turn[kind] = asyncio.run(opened(port, texts, turn["served"].texts / 2, 2 * seconds, seed))
         turns.append(turn)
     return {
         **summary(turns),
@@ -137,7 +140,7 @@ def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[st
 def summary(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return speeds in texts a second, times in milliseconds, and the ratios that are asked for."""
     half = [time for turn in turns for time in turn["half"]]
-    single = [time for turn in turns for time in turn["single"]]
+    single, paced = ([time for turn in turns for time in turn[kind]] for kind in ("single", "paced"))
     rows = [
         {**{kind: round(turn[kind].texts, 1) for kind in KINDS},
          **{f"{kind}_cpu_us": round(turn[kind].cpu) for kind in KINDS},
@@ -159,6 +162,8 @@ def summary(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "half_load_median_ms": _ms(median(half)),
         "half_load_p99_ms": _ms(_percentile(half, 99)),
         "half_load_requests": len(half),
+        "paced_p99_ms": _ms(_percentile(paced, 99)),
+        "paced_p99_over_median": round(_percentile(paced, 99) / median(single), 2),
         "p99_over_median": round(_percentile(half, 99) / median(single), 2),
         "rounds": rows,
     }
@@ -190,8 +195,10 @@ async def closed(port: int, texts: Sequence[str], clients: int, seconds: float) 
     return times
 
 
-async def opened(port: int, texts: Sequence[str], rate: float, seconds: float, seed: int) -> list[float]:
-    """Return the time of each answer, in seconds from when its request was due, for ``rate`` arrivals a second."""
+async def opened(port: int, texts: Sequence[str], rate: float, seconds: float, seed: int | None) -> list[float]:
+    """Return the time of each answer, in seconds from when its request was due, for ``rate`` arrivals a second: at
+    random by ``seed``, or evenly spaced for None.
+    """
     free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(_CONNECTIONS):
         free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
@@ -204,7 +211,7 @@ async def opened(port: int, texts: Sequence[str], rate: float, seconds: float, s
 
     begin, due, asked = time.perf_counter(), 0.0, set[asyncio.Task[None]]()
     while due < seconds:
-        due += drawn.expovariate(rate)
+        due += 1 / rate if seed is None else drawn.expovariate(rate)
         await asyncio.sleep(max(0.0, begin + due - time.perf_counter()))
         asked.add(asyncio.create_task(one(next(source), begin + due)))
     await asyncio.gather(*asked)
