@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 OPTIMUM_VENV ?= .venv-optimum
 OPTIMUM_READY := $(OPTIMUM_VENV)/.ready
 
-.PHONY: demo test test-optimum check format clean
+.PHONY: demo test test-arm test-optimum check format clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("edgecompress needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
@@ -22,6 +22,9 @@ demo: $(READY) ## Make a Slovak and Swahili student of multilingual-e5-small and
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
+
+test-arm: $(READY) ## The demo's students on emulated ARM beside this machine (after `make demo`; Debian's qemu-user and debootstrap; an hour)
+	$(BIN)/python benchmarks/arm.py demo-out/artifacts -o .arm
 
 $(OPTIMUM_READY): pyproject.toml constraints-optimum.txt edgecompress/commands/optimum_cli.py
 	@echo "Setting up $(OPTIMUM_VENV): a second torch and transformers, this takes some minutes the first time."

@@ -63,6 +63,10 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("benchmarks/retention.py run slk --size shallow -o {work}/retention", "1 hour"),
         Step("benchmarks/retention.py summary", "no time"),
     ),
+    "ablations": (
+        Step("benchmarks/ablations.py run -o {work}/ablations", "2 hours"),
+        Step("benchmarks/ablations.py summary", "no time"),
+    ),
     "slovak": (Step("benchmarks/harness.py slovak {work}/retention/slk -o {work}/slovak", "10 minutes"),),
     "quantize": (
         Step("benchmarks/quantize.py speed --optimum-cli {optimum} -o {work}/quantize", "5 minutes"),
@@ -84,6 +88,15 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step(f"benchmarks/serve.py soak {STUDENTS}", "30 minutes"),
         Step("benchmarks/serve.py summary", "no time"),
     ),
+    "footprint": (
+        Step(
+            f"benchmarks/footprint.py {DEMO}/student-topic-fp32 {{work}}/demo/stages/student-topic "
+            "-o {work}/footprint",
+            "15 minutes",
+        ),
+    ),
+    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "1 hour"),),
+    "page": (Step("benchmarks/page.py " + DEMO + " -o {work}/page", "10 minutes"),),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }
 
@@ -122,7 +135,7 @@ def _words(step: Step, places: Mapping[str, str]) -> list[str]:
 
 def _lacking(group: str, step: Step) -> str:
     """Return what a step needs that is not here."""
-    if group in ("structure", "tokenizer", "retention", "slovak") and "summary" not in step.command:
+    if group in ("structure", "tokenizer", "retention", "ablations", "slovak") and "summary" not in step.command:
         return "" if os.environ.get("EDGECOMPRESS_DATA") else "EDGECOMPRESS_DATA is not set"
     if "{data}" in step.command and not os.environ.get("EDGECOMPRESS_DATA"):
         return "EDGECOMPRESS_DATA is not set"

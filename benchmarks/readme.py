@@ -16,6 +16,7 @@ from statistics import mean
 from typing import Any
 
 import click
+import readme_serving
 from rich.console import Console
 
 from edgecompress.bench import results
@@ -25,7 +26,6 @@ from edgecompress.report.terminal import bench_tables, describe, trust
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
-BUSY = 5.0  # percent, as in edgecompress.report
 HEADLINE = ("topic", "sentiment", "ner", "pos")
 SHOWN = (8_000, 12_000, 16_000, 20_000, 32_000, 40_000, 60_000, 80_000, 100_000)
 
@@ -174,6 +174,27 @@ def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
     return language, ("", "moderate", "maximum").index(size), RECIPES.index(recipe)
 
 
+def _ablations() -> str:
+    """Return what each choice of the paper gives, one changed at a time."""
+    rows = json.loads((RESULTS / "ablations" / "summary.json").read_text(encoding="utf-8"))["rows"]
+    base = next(row["mean"] for row in rows if row["name"] == "base")
+    lines = [
+        "| changed | to | sentiment F1 | NER F1 | POS acc. | mean (± of seeds) | against the paper's |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        scores = " | ".join(f"{row[task]:.1f}" for task in ("sentiment", "ner", "pos"))
+        beside = "" if row["name"] == "base" else f"{row['mean'] - base:+.1f}"
+        lines.append(
+            f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f} ± {row['stdev']:.1f} | {beside} |"
+        )
+    note = (
+        f"Slovak, validation; {rows[0]['steps']} steps of 8×128 tokens, far fewer than the paper's; {rows[0]['seeds']} "
+        "seeds of fine-tuning, one of distillation: differences below a point are noise."
+    )
+    return "\n".join([*lines, "", note])
+
+
 def _ladder() -> str:
     """Return every rung that was tried on one real student."""
     found = json.loads((RESULTS / "quantize" / "ladder.json").read_text(encoding="utf-8"))
@@ -218,37 +239,6 @@ def _quantize() -> str:
     return "\n".join([*lines, *drops, *beside, "", shallow, "", found["note"]])
 
 
-def _serve() -> str:
-    """Return how fast the server is, and what it held out."""
-    load, fuzz, soak = (
-        json.loads((RESULTS / "serve" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("load", "fuzz", "soak")
-    )
-    lines = ["| student, one core | texts/s | of plain sessions | one client, ms | half load, median | p99 | of one |",
-             "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
-    lines += [
-        f"| {name} | {of['served_texts_per_s']:.0f} | {of['throughput_ratio']:.2f} | {of['single_median_ms']:.2f} "
-        f"| {of['half_load_median_ms']:.2f} | {of['half_load_p99_ms']:.2f} | ×{of['p99_over_median']:.1f} |"
-        for name, of in load["figures"].items()
-    ]
-    others = max(of["others_percent"] for of in load["figures"].values())
-    busy = f" The machine was busy: others had up to {others:.0f} % of its cores meanwhile." if others >= BUSY else ""
-    held = (
-        f"{fuzz['requests']:,} requests that nobody should send (broken JSON and HTTP, all planes of Unicode, 10 MB "
-        f"bodies, slow and vanishing clients, wrong tokens, paths out of it): {fuzz['unexpected']} answered otherwise "
-        f"than documented, {fuzz['errors_logged']} errors in its log, {fuzz['rss_growth_mb']:.1f} MB more after all "
-        f"than after the first 2,000. {soak['minutes']:.0f} minutes of real texts with {soak['reloads']} reloads: "
-        f"{soak['answers']['200']:,} answers, {soak['wrong']} not as expected, memory {soak['rss_growth_mb']:+.1f} MB."
-    )
-    shared = all(load["client_core"] in of["server_cores"] for of in load["figures"].values())
-    where = "server and client on one core together" if shared else "server and client on a core each"
-    what = (
-        "Plain sessions: a loop of tokenizers, numpy and onnxruntime, one text each, one thread. Half load: as many "
-        "requests as half of the texts/s, at random times; the last column is over the median of one client."
-    )
-    return "\n".join([*lines, "", f"{what} {load['host']['cpu']}, {where}.{busy}", "", held])
-
-
 def _harness() -> str:
     """Return how far the harness was right, and the Slovak students as it measures them."""
     found = json.loads((RESULTS / "harness" / "summary.json").read_text(encoding="utf-8"))
@@ -271,12 +261,16 @@ def _harness() -> str:
 
 
 SECTIONS = {
+    "ablations": _ablations,
+    "arm": readme_serving.arm,
+    "page": readme_serving.page,
     "demo": _demo,
+    "footprint": readme_serving.footprint,
     "harness": _harness,
     "ladder": _ladder,
     "quantize": _quantize,
     "retention": _retention,
-    "serve": _serve,
+    "serve": readme_serving.serve,
     "structure": _structure,
     "tokenizer": _tokenizer,
 }

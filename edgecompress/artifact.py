@@ -6,26 +6,36 @@ folder is refused by name before anything in it is used. Nothing here unpickles,
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecompress.errors import ArtifactError
-from edgecompress.files import sha256, write_json
-from edgecompress.records import Step, step_from_json, to_json
+from edgecompress.files import write_json
+from edgecompress.manifest import (
+    FILE_FIELDS,
+    FORMAT,
+    HEAD_FIELDS,
+    MANIFEST,
+    PACK_FORMAT,
+    TOKENIZER_FILE,
+    Manifest,
+    check_fields,
+    check_files,
+    check_head,
+    check_named,
+    checksums_of,
+    read_history,
+    read_manifest,
+)
+from edgecompress.records import Step, to_json
 from edgecompress.tasks import TASKS, Task
 from edgecompress.words import DEFAULT_WORD_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["DEFAULT_WORD_PATTERN", "FORMAT", "MANIFEST", "Artifact", "open_artifact", "seal"]
-
-MANIFEST = "edgecompress-artifact.json"
-FORMAT = 1
-TOKENIZER_FILE = "tokenizer.json"
+__all__ = ["DEFAULT_WORD_PATTERN", "FORMAT", "MANIFEST", "TOKENIZER_FILE", "Artifact", "open_artifact", "seal"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,9 @@ class Artifact:
     """What is known about an exported student.
 
     ``labels`` are in the order of the logits; ``max_length`` counts tokens, specials included; ``scheme`` says how the
-    weights are stored ("fp32", "dynamic-int8"); ``word_pattern`` cuts raw text into words and is set for token tasks;
-    ``checksums`` maps every file, relative to ``folder`` and with "/" between its parts, to its SHA-256.
+    weights are stored ("fp32", "dynamic-int8"); ``word_pattern`` cuts raw text into words, which are read joined by
+    single spaces, and is set for token tasks; ``checksums`` maps every file, relative to ``folder`` and with "/"
+    between its parts, to its SHA-256; ``output`` is the graph's output with the logits.
     """
 
     folder: Path
@@ -48,6 +59,7 @@ class Artifact:
     word_pattern: str | None = None
     checksums: Mapping[str, str] = field(default_factory=dict)
     model_file: str = "model.onnx"
+    output: str = "logits"
 
     @property
     def model_path(self) -> Path:
@@ -74,25 +86,40 @@ def seal(draft: Artifact) -> Artifact:
     fields contradict each other or the model or tokenizer file is missing, OutputError when the folder cannot be
     written.
     """
-    folder = draft.folder
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-    sealed = replace(draft, checksums={path.relative_to(folder).as_posix(): sha256(path) for path in files})
-    manifest = _to_manifest(sealed)
-    _check_fields(folder, manifest)
-    write_json(folder / MANIFEST, manifest)
+    sealed = replace(draft, checksums=checksums_of(draft.folder))
+    manifest = to_manifest(sealed)
+    _check(draft.folder, manifest)
+    write_json(draft.folder / MANIFEST, manifest)
     return sealed
 
 
 def open_artifact(folder: Path | str) -> Artifact:
     """Return the artifact in ``folder`` after checking its manifest and every file's checksum. Raises ArtifactError."""
     folder = Path(folder)
-    manifest = _read_manifest(folder)
-    _check_fields(folder, manifest)
-    _check_files(folder, manifest["checksums"])
-    return _from_manifest(folder, manifest)
+    manifest = read_manifest(folder)
+    if manifest["format"] == PACK_FORMAT:
+        raise ArtifactError(f"{folder} is a pack of several heads, and this takes one artifact: give one of those that "
+                            f"were packed")  # fmt: skip
+    return from_manifest(folder, manifest)
 
 
-def _to_manifest(artifact: Artifact) -> dict[str, Any]:
+def from_manifest(folder: Path, manifest: Manifest) -> Artifact:
+    """Return what a manifest of format 1 describes, after checking every field and file. Raises ArtifactError."""
+    _check(folder, manifest)
+    check_files(folder, manifest["checksums"])
+    files = {name: manifest[name] for name in FILE_FIELDS}
+    return Artifact(folder=folder, **read_head(folder, manifest), **files)
+
+
+def read_head(folder: Path, data: Manifest) -> Manifest:
+    """Return the values of HEAD_FIELDS as an Artifact holds them. Raises ArtifactError for a history of the future."""
+    fields = {name: data[name] for name in HEAD_FIELDS}
+    own = {"task": TASKS[data["task"]], "labels": tuple(data["labels"])}
+    return {**fields, **own, "history": read_history(folder, data["history"])}
+
+
+def to_manifest(artifact: Artifact) -> Manifest:
+    """Return the manifest of an artifact, in format 1."""
     return {
         "format": FORMAT,
         "task": artifact.task.name,
@@ -108,127 +135,7 @@ def _to_manifest(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Artifact:
-    fields = {name: value for name, value in manifest.items() if name in _FIELDS}
-    fields["task"], fields["labels"] = TASKS[manifest["task"]], tuple(manifest["labels"])
-    try:
-        fields["history"] = tuple(step_from_json(step) for step in manifest["history"])
-    except TypeError as error:
-        raise _bad(folder, f"its history cannot be read ({error}): upgrade edgecompress, or export again") from error
-    return Artifact(folder=folder, **fields)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not folder.is_dir():
-        raise ArtifactError(f"{folder} is not a folder: give the folder that an export or a build wrote")
-    if not path.is_file():
-        raise ArtifactError(f"{folder} holds no {MANIFEST}: it is not an edgecompress artifact, export one first")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _bad(folder, f"it is not UTF-8 JSON ({error}): restore the folder, or export again") from error
-    except OSError as error:
-        raise _bad(folder, f"it cannot be read ({error.strerror}): check the permissions") from error
-    if not isinstance(manifest, dict):
-        raise _bad(folder, "it is not a JSON object: restore the folder, or export again")
-    return manifest
-
-
-def _bad(folder: Path, why: str) -> ArtifactError:
-    return ArtifactError(f"{folder / MANIFEST}: {why}")
-
-
-def _is_count(value: object, least: int = 0) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _are_labels(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_text, value)) and len(set(value)) == len(value)
-
-
-def _are_checksums(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(digest, str) for digest in value.values())
-
-
-def _is_pattern(value: object) -> bool:
-    if value is None:
-        return True
-    try:
-        return isinstance(value, str) and bool(re.compile(value))
-    except re.error:
-        return False
-
-
-_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "task": (lambda value: _is_text(value) and value in TASKS, f"one of {', '.join(TASKS)}"),
-    "labels": (_are_labels, "a list of different texts, at least one"),
-    "max_length": (lambda value: _is_count(value, 1), "a whole number from 1"),
-    "scheme": (_is_text, "a text such as 'fp32'"),
-    "parameters": (_is_count, "a whole number from 0"),
-    "pad_id": (_is_count, "a whole number from 0"),
-    "word_pattern": (_is_pattern, "a regular expression or null"),
-    "model_file": (_is_text, "a file name"),
-    "checksums": (_are_checksums, "an object of file names and SHA-256 digests"),
-    "history": (lambda value: isinstance(value, list) and all(isinstance(step, dict) for step in value), "a list"),
-}
-
-
-def _check_fields(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise ArtifactError for the first field that is missing, of a wrong type, or contradicts another."""
-    version = manifest.get("format")
-    if not _is_count(version, 1):
-        raise _bad(folder, f"'format' is {version!r}, not a whole number from 1: restore the folder, or export again")
-    if version != FORMAT:
-        raise _bad(folder, f"format {version} is newer than this edgecompress knows ({FORMAT}): upgrade edgecompress")
-    for name, (is_good, allowed) in _FIELDS.items():
-        if name not in manifest:
-            raise _bad(folder, f"{name!r} is missing: restore the folder, or export again")
-        if not is_good(manifest[name]):
-            raise _bad(
-                folder, f"{name!r} is {_short(manifest[name])}, not {allowed}: restore the folder, or export again"
-            )
-    if TASKS[manifest["task"]].kind == "token" and manifest["word_pattern"] is None:
-        raise _bad(folder, f"task {manifest['task']!r} needs a 'word_pattern': export again with one")
-    for name in (manifest["model_file"], TOKENIZER_FILE):
-        if name not in manifest["checksums"]:
-            raise _bad(folder, f"{name} has no checksum, so it cannot be trusted: restore the folder, or export again")
-
-
-def _short(value: object, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Raise ArtifactError for the first listed file that lies outside the folder, is missing, or has changed."""
-    for name, expected in checksums.items():
-        path = _inside(folder, name)
-        if not path.is_file():
-            raise ArtifactError(f"{folder} lacks {name}: restore the folder, or export again")
-        try:
-            actual = sha256(path)
-        except OSError as error:
-            raise ArtifactError(f"{path} cannot be read ({error.strerror}): check the permissions") from error
-        if actual != expected:
-            raise ArtifactError(f"{path} has changed since the export: restore it, or export again")
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a listed file; a manifest is not trusted to name files elsewhere, not even through a link.
-
-    The model hub's cache is trusted: there every file of snapshots/REVISION is a link into blobs, beside snapshots.
-    """
-    parts = PurePosixPath(name).parts
-    path, home = folder / name, folder.resolve()
-    plain = bool(parts) and ".." not in parts and not name.startswith("/") and not set(name) & set("\\:\0")
-    allowed = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
-    if not plain or not any(path.resolve().is_relative_to(place) for place in allowed):
-        raise _bad(
-            folder, f"{name!r} points outside the folder: do not use this artifact, get it again from its source"
-        )
-    return path
+def _check(folder: Path, manifest: Manifest) -> None:
+    check_head(folder, manifest)
+    check_fields(folder, manifest, FILE_FIELDS)
+    check_named(folder, manifest)

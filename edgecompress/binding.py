@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +20,7 @@ from edgecompress.options import TaskFiles, Training
 
 Options = Mapping[str, Any]
 _ABOVE_ZERO = {"batch_size", "max_length", "temperature", "soft_temperature"}  # of the nested tables
-_SHARES = {"share", "swap", "warmup", "mask", "coverage"}  # of the nested tables: at most 1
+_SHARES = {"share", "swap", "warmup", "mask", "coverage", "alpha", "alpha_end"}  # of the nested tables: at most 1
 
 
 @dataclass
@@ -52,6 +54,27 @@ def near(name: str, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     close = difflib.get_close_matches(name, allowed, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(allowed)}"
+
+
+def expand(text: str, context: Context) -> str:
+    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables."""
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if not os.environ.get(name) and default is None:
+            context.problem(f"the environment variable {name} is not set: export {name}=…, or edit the recipe")
+        return os.environ.get(name) or default or ""
+
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", value, text)
+
+
+def tables(raw: Mapping[str, Any], name: str, context: Context) -> dict[str, Mapping[str, Any]]:
+    """Return the tables that ``name`` holds in a recipe, by name."""
+    found = raw.get(name, {})
+    if not isinstance(found, Mapping) or not all(isinstance(value, Mapping) for value in found.values()):
+        context.problem(f"{name!r} must hold tables: write [{name}.NAME]")
+        return {}
+    return dict(found)
 
 
 def bind(function: Callable[..., Any], given: Options, where: str, context: Context) -> dict[str, Any]:

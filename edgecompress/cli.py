@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -22,11 +23,13 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "distill": ("stage", "Train a shallower or a cut student to imitate its teacher."),
     "prune": ("stage", "Remove the FFN neurons and heads that matter least."),
     "truncate": ("stage", "Cut the hidden size."),
+    "multitask": ("stage", "Train one encoder for several tasks, to share it between their students."),
     "finetune": ("stage", "Train an encoder for a task: topic, sentiment, ner or pos."),
     "export": ("artifact", "Write a fine-tuned model as a checked ONNX artifact."),
     "quantize": ("graph", "Write an artifact with smaller numbers, if it still says the same."),
     "convert": ("artifact", "Arrange an artifact for transformers.js, optimum, or in ORT format."),
     "export-web": ("web", "Write a page that runs an artifact in the browser."),
+    "pack": ("pack", "Write artifacts that share an encoder as one: all their tasks from one pass."),
     "tune": ("graph", "Write the graph in the way that is fastest on this machine."),
     "verify": ("graph", "Compare two of model folder and artifact: logits, decisions, padding."),
     "inspect": ("graph", "Show where an artifact's bytes are, and how it computes."),
@@ -77,9 +80,22 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Write our own warnings as errors are written: without the line of code that gave them."""
+    if category.__module__.startswith("edgecompress."):
+        return f"edgecompress: {message}\n"
+    return _format(message, category, filename, lineno, line)
+
+
+_format = warnings.formatwarning
+
+
 def main() -> None:
     """Run the command line: an error that edgecompress knows is one line on stderr and its own exit code."""
     _quieten()
+    warnings.formatwarning = _one_line
     try:
         group(standalone_mode=False)
     except EdgecompressError as error:

@@ -21,7 +21,7 @@ from edgecompress.tasks.examples import Example, read_examples
 
 Artifacts = dict[str, dict[str, Artifact]]  # subject → task name → artifact
 _PARITY_TEXTS, _AGREEMENT_TEXTS = 32, 200
-_EXPORT_CODE = ("export", "artifact.py", "runtime")
+_EXPORT_CODE = ("export", "artifact.py", "manifest.py", "runtime")
 
 
 def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path) -> Artifacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 from edgecompress.errors import OutputError
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what may name a model or a head: it stands in addresses and answers
 _WHY = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",

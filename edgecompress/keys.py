@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +22,20 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def stage_key(stage: str, arguments: Mapping[str, Any], before: str, teacher: str = "") -> str:
+def teachers_of(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the models that a stage with these arguments learns from: none, one, or one a task."""
+    teacher = arguments.get("teacher") or ()
+    return (teacher,) if isinstance(teacher, str) else tuple(teacher)
+
+
+def stage_key(stage: str, arguments: Mapping[str, Any], before: str, teachers: Sequence[str] = ()) -> str:
     """Return the key of ``stage`` with these arguments: options, content of every file they name, code, libraries.
 
-    ``before`` is the key of the model that it works on, ``teacher`` that of the one it learns from.
+    ``before`` is the key of the model that it works on, ``teachers`` those of the ones it learns from.
     """
     options = {name: plain(value) for name, value in arguments.items() if name != "teacher"}
     files = [sha256(path) for path in _files(list(arguments.values()))]
-    return digest([stage, options, files, before, teacher, code_digest(_CODE)])
+    return digest([stage, options, files, before, list(teachers), code_digest(_CODE)])
 
 
 def model_key(ref: str) -> str:

@@ -100,3 +100,16 @@ class Soft:
     copies: int = 2
     swap: float = 0.3
     states: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How often each of several tasks is drawn: one with N examples gets a share ∝ N^a of an epoch's batches.
+
+    The exponent a goes from ``alpha`` in the first epoch to ``alpha_end`` in the last. 1 to 0.2 is the annealed
+    sampling of Stickland & Murray 2019 (arXiv 1902.02671): at first what the data weigh, at last nearly the same for
+    each, so that the small tasks are not forgotten. 1 to 1 is proportional, 0 to 0 even.
+    """
+
+    alpha: float = 1.0
+    alpha_end: float = 0.2

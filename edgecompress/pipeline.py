@@ -18,7 +18,7 @@ from pathlib import Path
 from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.errors import OutputError
 from edgecompress.files import new_folder, output_error
-from edgecompress.keys import model_key, stage_key
+from edgecompress.keys import model_key, stage_key, teachers_of
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
@@ -76,17 +76,22 @@ def _compute(recipe: Recipe, node: Node, out: Path, key: str) -> Bundle:
     from edgecompress.encoder import sources
     from edgecompress.training.trainer import checkpoints_in
 
-    source = recipe.teacher if node.source == TEACHER else str(folder_of(out, node.source))
+    source = _place(recipe, node.source, out)
     arguments = dict(node.arguments)
-    if arguments.get("teacher") in {n.name for n in recipe.nodes}:
-        arguments["teacher"] = str(folder_of(out, arguments["teacher"]))
-    elif arguments.get("teacher") == TEACHER:
-        arguments["teacher"] = recipe.teacher
+    if places := tuple(_place(recipe, name, out) for name in teachers_of(arguments)):
+        arguments["teacher"] = places[0] if isinstance(arguments["teacher"], str) else places
     began = time.monotonic()
     with checkpoints_in(_work(out, key)):
         bundle = STAGES[node.stage].run(sources.load(source), **arguments)
     last = replace(bundle.history[-1], seconds=round(time.monotonic() - began, 1), key=key)
     return replace(bundle, history=(*bundle.history[:-1], last))
+
+
+def _place(recipe: Recipe, name: str, out: Path) -> str:
+    """Return where the model lies that a stage works on, or learns from."""
+    if name in {node.name for node in recipe.nodes}:
+        return str(folder_of(out, name))
+    return recipe.teacher if name == TEACHER else name
 
 
 def _work(out: Path, key: str) -> Path:
@@ -104,8 +109,9 @@ def _key(recipe: Recipe, node: Node, results: Mapping[str, Result]) -> str:
     def key_of(name: str) -> str:
         return results[name].key if name in results else model_key(recipe.teacher if name == TEACHER else name)
 
-    teacher = str(node.arguments.get("teacher") or "")
-    return stage_key(node.stage, node.arguments, key_of(node.source), key_of(teacher) if teacher else "")
+    return stage_key(
+        node.stage, node.arguments, key_of(node.source), [key_of(name) for name in teachers_of(node.arguments)]
+    )
 
 
 def is_writer() -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edgecompress import corpus as corpora
 from edgecompress.binding import parameters
 from edgecompress.encoder.arch import architecture, resized, size
 from edgecompress.errors import ArchitectureError, RecipeError
+from edgecompress.keys import teachers_of
+from edgecompress.options import TaskFiles
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
 from edgecompress.stages.distill import check_objective, distill
@@ -34,9 +37,12 @@ class Row:
 
 @dataclass(frozen=True)
 class _Model:
+    """``heads``: the tasks whose heads lie beside it; None where only the folder tells."""
+
     config: PretrainedConfig
     class_name: str
     at_most: bool = False
+    heads: tuple[TaskFiles, ...] | None = ()
 
 
 def plan(recipe: Recipe) -> list[Row]:
@@ -46,11 +52,12 @@ def plan(recipe: Recipe) -> list[Row]:
     """
     from edgecompress.encoder.sources import load_config
 
+    _labels.cache_clear()  # files may have changed since the last plan
     for corpus in recipe.corpora.values():
         corpora.check(corpus)
     config = load_config(recipe.teacher)
     architecture(config)
-    models = {TEACHER: _Model(config, config.architectures[0])}
+    models = {TEACHER: _Model(config, config.architectures[0], heads=None)}
     rows = [Row(TEACHER, "load", recipe.teacher, _parameters(models[TEACHER]))]
     for node in recipe.nodes:
         try:
@@ -75,7 +82,8 @@ def _after(node: Node, before: _Model) -> _Model:
         sizes[axis] = wanted
     at_most = before.at_most or node.stage == "trim"
     config = resized(before.config, sizes)
-    return _Model(config, _class_after(node, before, config), at_most)
+    heads = node.arguments["tasks"] if node.stage == "multitask" else ()
+    return _Model(config, _class_after(node, before, config), at_most, heads)
 
 
 def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
@@ -85,14 +93,8 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         teacher = models.get(node.arguments.get("teacher") or node.source)
         pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
         check_objective(objective, *pairs)
-    if node.stage == "finetune" and node.arguments.get("teacher") in models:
-        teacher = models[node.arguments["teacher"]]
-        if (teacher.class_name, teacher.config.id2label) != (after.class_name, after.config.id2label):
-            raise RecipeError(f"its teacher {node.arguments['teacher']!r} is not fine-tuned for the same task")
-        if teacher.config.vocab_size != after.config.vocab_size:
-            raise RecipeError(
-                f"its teacher {node.arguments['teacher']!r} has another vocabulary: run `trim` before both"
-            )
+    if node.stage in ("finetune", "multitask"):
+        _check_learning(node, after, models)
     if node.stage == "truncate" and not node.arguments.get("corpora"):
         chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
         if reads_text(chosen["method"], chosen["attention"]):
@@ -108,25 +110,64 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         raise RecipeError("give ffn (neurons a layer), heads (heads a layer), or both")
 
 
+def _check_learning(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
+    """Raise RecipeError for a teacher that a stage before makes, and that does not fit, or a head that none leaves."""
+    tasks = node.arguments["tasks"] if node.stage == "multitask" else (node.arguments["task"],)
+    for task, name in zip(tasks, teachers_of(node.arguments), strict=False):  # there may be none
+        if name in models:
+            _check_teacher(name, models[name], task, after.config)
+    left = models[node.source].heads
+    if node.arguments.get("head") == "trained" and left is not None:
+        (task,) = tasks
+        if (task.kind, task.train) not in [(one.kind, one.train) for one in left]:
+            raise RecipeError(
+                f"head 'trained': {node.source!r} has none for this task: start from a multitask stage that has it"
+            )
+
+
+def _check_teacher(name: str, teacher: _Model, task: TaskFiles, config: PretrainedConfig) -> None:
+    """Raise RecipeError unless the teacher predicts the task's labels, for the token ids of ``config``."""
+    wanted = _class_name(TASKS[task.kind].kind, config), dict(enumerate(_labels(task)))
+    if (teacher.class_name, teacher.config.id2label) != wanted:
+        raise RecipeError(f"its teacher {name!r} is not fine-tuned for the same task")
+    if teacher.config.vocab_size != config.vocab_size:
+        raise RecipeError(f"its teacher {name!r} has another vocabulary: run `trim` before both")
+
+
 def _class_after(node: Node, before: _Model, config: Any) -> str:
-    """Return the class of the model after a stage: two stages put a new head on the encoder."""
+    """Return the class of the model after a stage: three stages put a new head on the encoder, or none."""
+    if node.stage == "multitask":
+        for task in node.arguments["tasks"]:
+            _labels(task)
+        return _class_name("none", config)
+    if node.stage == "finetune":
+        task = node.arguments["task"]
+        config.id2label = dict(enumerate(_labels(task)))
+        return _class_name(TASKS[task.kind].kind, config)
+    return _class_name("mlm", config) if node.stage == "adapt" else before.class_name
+
+
+def _class_name(head: str, config: PretrainedConfig) -> str:
     import transformers
 
-    kind = "mlm" if node.stage == "adapt" else ""
-    if node.stage == "finetune":
-        files = node.arguments["task"]
-        task = TASKS[files.kind]
-        labels = labels_of(read_examples(files.train, task))
-        for split in ("validation", "test"):
-            if getattr(files, split):
-                check_labels(labels, read_examples(getattr(files, split), task), split)
-        config.id2label, kind = dict(enumerate(labels)), task.kind
     auto = {
+        "none": transformers.AutoModel,
         "mlm": transformers.AutoModelForMaskedLM,
         "text": transformers.AutoModelForSequenceClassification,
         "token": transformers.AutoModelForTokenClassification,
     }
-    return auto[kind]._model_mapping[type(config)].__name__ if kind else before.class_name  # noqa: SLF001
+    return str(auto[head]._model_mapping[type(config)].__name__)  # noqa: SLF001
+
+
+@cache
+def _labels(files: TaskFiles) -> tuple[str, ...]:
+    """Return a task's labels. Raises TaskDataError for examples that a stage would refuse."""
+    task = TASKS[files.kind]
+    labels = labels_of(read_examples(files.train, task))
+    for split in ("validation", "test"):
+        if getattr(files, split):
+            check_labels(labels, read_examples(getattr(files, split), task), split)
+    return labels
 
 
 def _parameters(model: _Model) -> int:

@@ -17,7 +17,7 @@ size = 16000
 
 [[stages]]
 stage = "finetune"
-name = "student"                      # `tasks` makes one stage a task: student-topic, …
+name = "student"                      # `tasks` makes one stage a task (of multitask: one stage): student-topic, …
 tasks = ["topic"]
 
 [export]
@@ -31,7 +31,6 @@ students = ["student"]
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -39,7 +38,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecompress.binding import Context, bind, near
+from edgecompress.binding import Context, bind, expand, near, tables
 from edgecompress.corpus import Corpus, dataset_parts
 from edgecompress.encoder import e5_small
 from edgecompress.errors import CorpusError, RecipeError
@@ -117,10 +116,10 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
     for name in ("teacher", "stages"):
         if not raw.get(name):
             context.problem(f"key {name!r} is missing")
-    root = folder / _expand(str(raw.get("data", "")), context)
+    root = folder / expand(str(raw.get("data", "")), context)
     context.root = root
-    context.corpora = _corpora(_tables(raw, "corpora", context), root, context)
-    context.tasks = _tasks(_tables(raw, "tasks", context), root, context)
+    context.corpora = _corpora(tables(raw, "corpora", context), root, context)
+    context.tasks = _tasks(tables(raw, "tasks", context), root, context)
     entries = raw.get("stages", [])
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
         context.problem("'stages' must be a list of tables: write [[stages]]")
@@ -129,7 +128,7 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
         _entry(number, dict(entry), draft)
     export, bench = _ends(raw, draft)
     context.check(what)
-    teacher = _expand(str(raw["teacher"]), context)
+    teacher = expand(str(raw["teacher"]), context)
     local = folder / teacher
     return Recipe(
         name=str(raw.get("name", folder.name)),
@@ -145,31 +144,11 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
     )
 
 
-def _expand(text: str, context: Context) -> str:
-    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables."""
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match.group(1), match.group(2)
-        if not os.environ.get(name) and default is None:
-            context.problem(f"the environment variable {name} is not set: export {name}=…, or edit the recipe")
-        return os.environ.get(name) or default or ""
-
-    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", value, text)
-
-
-def _tables(raw: Mapping[str, Any], name: str, context: Context) -> dict[str, Mapping[str, Any]]:
-    found = raw.get(name, {})
-    if not isinstance(found, Mapping) or not all(isinstance(value, Mapping) for value in found.values()):
-        context.problem(f"{name!r} must hold tables: write [{name}.NAME]")
-        return {}
-    return dict(found)
-
-
 def _files(value: Any, root: Path, where: str, context: Context) -> tuple[Path, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
         context.problem(f"{where}: {value!r} is not a list of file names")
         return ()
-    paths = tuple(root / _expand(item, context) for item in value)
+    paths = tuple(root / expand(item, context) for item in value)
     for path in paths:
         if not path.is_file():
             context.problem(f"{where}: no file {path}")
@@ -237,9 +216,15 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
         name = group if task is None else f"{group}-{task}"
         if name in draft.names or not re.fullmatch(r"[\w.-]+", name):
             context.problem(f"{where}: the name {name!r} is taken or not made of letters, digits, '.', '-', '_'")
-        if "teacher" in given and kind in ("distill", "finetune"):
+        if "teacher" in given and kind == "multitask":
+            given = {**given, "teacher": _teachers(given["teacher"], given.get("tasks"), where, draft)}
+        elif "teacher" in given and kind in ("distill", "finetune"):
             given = {**given, "teacher": _teacher(given["teacher"], task, where, draft)}
+        found = len(context.problems)
         arguments = bind(STAGES[kind].run, given, where, context)
+        if len(context.problems) == found:
+            for problem in STAGES[kind].check(arguments):
+                context.problem(f"{where}: {problem}")
         draft.nodes.append(Node(name, kind, source, arguments, group))
 
 
@@ -251,13 +236,29 @@ def _teacher(value: Any, task: str | None, where: str, draft: _Draft) -> Any:
         return f"{value}-{task}"
     if not isinstance(value, str) or value in draft.names:
         return value
-    ref = _expand(value, draft.context)
+    ref = expand(value, draft.context)
     local = draft.folder / ref
     if not local.is_dir() and "/" not in ref and ref != e5_small.NAME:
         draft.context.problem(
             f"{where}: `teacher` names no earlier stage and no folder {ref!r}{near(ref, draft.names)}"
         )
     return str(local) if local.is_dir() else ref
+
+
+def _teachers(value: Any, tasks: Any, where: str, draft: _Draft) -> Any:
+    """Return a teacher for each of ``tasks``: of the finetune entry that ``value`` names, or the listed ones."""
+    if isinstance(value, list):
+        return [_teacher(one, None, where, draft) for one in value]
+    if not isinstance(value, str) or not isinstance(tasks, list):
+        return value
+    missing = [str(task) for task in tasks if f"{value}-{task}" not in draft.names]
+    if missing:
+        draft.context.problem(
+            f"{where}: `teacher` {value!r} was fine-tuned for no task {', '.join(map(repr, missing))}: add it to the "
+            "`tasks` of an earlier finetune stage of that name, or list a teacher for each task"
+        )
+        return []
+    return [f"{value}-{task}" for task in tasks]
 
 
 def _ends(raw: Mapping[str, Any], draft: _Draft) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -72,7 +72,8 @@ def test_a_damaged_manifest_is_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "format 2 is newer than this edgecompress knows (1): upgrade"),
+        ({"format": 3}, "format 3 is newer than this edgecompress knows (2): upgrade"),
+        ({"format": 2}, "is a pack of several heads, and this takes one artifact: give one of those that were packed"),
         ({"format": "1"}, "'format' is '1'"),
         ({"format": "DROP"}, "'format' is None"),
         ({"task": "parsing"}, "'task' is 'parsing', not one of topic, sentiment, ner, pos"),

@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from tiny_models import RECIPE, model, names
+from tiny_models import RECIPE, model, names, task_files
 
 from edgecompress import cli
 from edgecompress.artifact import open_artifact
@@ -193,3 +193,40 @@ def test_a_task_student_is_taught_on_the_command_line(run, source, tmp_path):
     assert step["details"]["examples"] == 12 + 12 + len(lines) > 24  # examples, copies, and lines that are not held out
     code, _, err = run("finetune", source / "model", "-o", tmp_path / "x", *common, "--corpus", source / "slk.txt")
     assert (code, "give a teacher, or no corpora" in err) == (2, True)
+
+
+def test_several_tasks_on_the_command_line(run, source, tmp_path):
+    task_files(tmp_path, "pos", 12)
+    places = {"topic": source, "pos": tmp_path}
+    given = [
+        f"--{split}={task}={places[task]}/{task}-{split}.jsonl" for task in places for split in ("train", "validation")
+    ]
+    words = ("multitask", source / "model", *given, "--epochs", 1, "--max-length", 32, "--alpha-end", 1)
+    code, _, err = run(*words, "-o", tmp_path / "shared")
+    assert (code, err) == (0, "")
+    step = json.loads((tmp_path / "shared" / "edgecompress.json").read_text())["history"][-1]
+    assert ([task["kind"] for task in step["options"]["tasks"]], step["options"]["sampling"]["alpha_end"]) == (
+        ["topic", "pos"],
+        1.0,
+    )
+    frozen = ("--encoder", "frozen", "--head", "trained", "--epochs", 0)
+    splits = [f"--{split}={tmp_path}/pos-{split}.jsonl" for split in ("train", "validation")]
+    code, _, err = run("finetune", tmp_path / "shared", "-o", tmp_path / "tags", "--task", "pos", *splits, *frozen)
+    assert (code, err) == (0, "")
+    left = tmp_path / "left"
+    for more, why in (
+        (given[:2], "one encoder for several needs two or more, not 1"),
+        ([*given, "--train=parse=x"], "--train parse=x: give TASK=FILE, TASK being one of topic"),
+        ([*given, "--validation=ner=x"], "--validation ner=x: there is no --train ner=FILE"),
+        (given[:-1], "no --validation pos=FILE: every task needs one"),
+        ([*given, f"--teacher=pos={tmp_path / 'tags'}"], "no --teacher topic=FOLDER: give one for each task, or none"),
+        ([*given, f"--teacher=ner={tmp_path / 'tags'}"], "give TASK=FOLDER, TASK being one of topic, pos"),
+        ([*given, f"--corpus={source}/slk.txt"], "give a teacher, or no corpora"),
+    ):
+        code, _, err = run("multitask", source / "model", "-o", left, *more)
+        assert (code, err.count("\n")) == (2, 1)
+        assert why in err
+    both = [f"--teacher={task}={tmp_path / 'tags'}" for task in places]
+    code, _, err = run("multitask", source / "model", "-o", left, *given, *both)
+    assert (code, "task topic: the teacher is a BertForTokenClassification" in err) == (2, True)
+    assert not left.exists()

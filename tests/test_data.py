@@ -16,7 +16,7 @@ from edgecompress.errors import CorpusError
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example
 from edgecompress.training.data import drawn, mask_tokens, pack, packed_batch, probe_batches, task_batch, task_dataset
-from edgecompress.training.trainer import EpochSampler
+from edgecompress.training.sampler import EpochSampler
 
 
 def packed_ids(words, corpora, length):

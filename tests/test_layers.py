@@ -11,7 +11,7 @@ from tiny_artifact import write_artifact
 import edgecompress
 
 ROOT = Path(__file__).parent.parent
-TOP = ("__init__", "artifact", "errors", "files", "progress", "records", "words")
+TOP = ("__init__", "artifact", "errors", "files", "manifest", "pack", "progress", "records", "words")
 FOLDERS = ("bench", "report", "runtime", "serve", "tasks", "web")
 TORCH_FREE = [
     "edgecompress." + path.relative_to(ROOT / "edgecompress").with_suffix("").as_posix().replace("/", ".")

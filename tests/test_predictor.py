@@ -1,5 +1,8 @@
 import asyncio
 import math
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -15,7 +18,8 @@ from edgecompress.artifact import seal
 from edgecompress.errors import ArtifactError, CheckError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.runtime.predictions import Label, Span, span_ranges
-from edgecompress.runtime.predictor import BATCH, Predictor, from_artifact, load, scales_over_batch, softmax
+from edgecompress.runtime.predictor import Predictor, from_artifact, load
+from edgecompress.runtime.running import BATCH, scales_over_batch, softmax
 
 MIXED = ["good", "", "bad " * 9, "   ", "\u0000\u0007", "\ud800", "film bad", "😀" * 7, "good film good", "\u200b"]
 SURE = math.exp(4) / (math.exp(4) + 4)  # the softmax of one logit of 4 among five
@@ -256,3 +260,17 @@ def test_no_text_crashes_and_every_offset_is_true(predictors, text):
 def predictors(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifacts")
     return tuple(load(write_artifact(folder / task, task).folder, threads=1) for task in ("sentiment", "ner"))
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, []), ("1", []), ("0", [".cache"])])
+def test_nothing_is_reported_or_kept_at_home_unless_asked_for(tmp_path, given, kept):
+    write_artifact(tmp_path / "a")
+    (tmp_path / "home").mkdir()
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "ORT_DISABLE_TELEMETRY": given or ""}
+    if given is None:
+        del environment["ORT_DISABLE_TELEMETRY"]
+    environment.pop("XDG_CACHE_HOME", None)
+    code = f"import edgecompress; print(edgecompress.load({str(tmp_path / 'a')!r})('good').label)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "positive\n"
+    assert [path.name for path in (tmp_path / "home").iterdir()] == kept

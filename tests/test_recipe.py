@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from tiny_models import FAMILIES, bundle, corpus, task_files
 
-from edgecompress.encoder.bundle import save
+from edgecompress.encoder.bundle import read_history, save
 from edgecompress.errors import RecipeError, TaskDataError
 from edgecompress.pipeline import run
 from edgecompress.plan import plan
@@ -133,6 +133,27 @@ MISTAKES = [
     ('stage="finetune"; tasks=["topic", "topic"]', "the name 'finetune-topic' is taken"),
     ('stage="finetune"; tasks=["topics"]', "no task 'topics'; did you mean 'topic'?"),
     ('stage="finetune"', "option 'task' is missing"),
+    (
+        'stage="multitask"; tasks=["topic"]',
+        "stage 1 (multitask): tasks: one encoder for several needs two or more, not 1",
+    ),
+    ('stage="multitask"; tasks=["topic", "names", "topic"]', "the task 'topic' of topic-train.jsonl is there twice"),
+    ('stage="multitask"; tasks=["topic", "nams"]', "no task 'nams'; did you mean 'names'?"),
+    ('stage="multitask"; tasks="topic"', "tasks: 'topic' is not a list"),
+    ('stage="multitask"', "option 'tasks' is missing"),
+    ('stage="multitask"; tasks=["topic", "names"]; sampling={alpha=1.5}', "sampling.alpha: 1.5 is above 1"),
+    ('stage="multitask"; tasks=["topic", "names"]; corpora=["slk"]', "give a teacher, or no corpora"),
+    ('stage="multitask"; tasks=["topic", "names"]; teacher=["a/b"]', "1 teachers for 2 tasks"),
+    ('stage="multitask"; tasks=["topic", "names"]; teacher=3', "teacher: 3 is not a list"),
+    (
+        'stage="multitask"; tasks=["topic", "names"]; teacher="big"',
+        "fine-tuned for no task 'topic', 'names': add it to",
+    ),
+    ('stage="finetune"; task="topic"; encoder="cold"', "encoder: 'cold' is not one of tuned, frozen"),
+    (
+        'stage="finetune"; task="topic"; encoder="frozen"; head="random"; training={epochs=0}',
+        "a random head on a frozen",
+    ),
     ('stage="distill"; corpora=["slk"]; teacher="techer"', "'techer'"),
     ('stage="finetune"; task="topic"; soft={share=2.5}', "soft.share: 2.5 is above 1, and a share is at most 1"),
     ('stage="finetune"; task="topic"; soft={soft_temperature=0}', "soft.soft_temperature: 0 is not above 0"),
@@ -173,6 +194,74 @@ def test_each_task_learns_from_the_teacher_of_that_task(home):
     other = read(written(home, HEAD + ENDS.partition("[export]")[0] + TAUGHT.replace("TEACHER", "student-names")))
     with pytest.raises(RecipeError, match="'small-topic': its teacher 'student-names' is not fine-tuned for the same"):
         plan(other)
+
+
+SHARED = """
+[[stages]]
+stage = "finetune"
+name = "big"
+from = "teacher"
+tasks = ["topic", "names"]
+training = {epochs = 1, max_length = 32, precision = "fp32"}
+[[stages]]
+stage = "multitask"
+name = "shared"
+from = "teacher"
+tasks = ["topic", "names"]
+teacher = "big"
+corpora = ["slk"]
+soft = {lines = 4, copies = 1}
+training = {epochs = 1, max_length = 32, precision = "fp32"}
+[[stages]]
+stage = "finetune"
+name = "small"
+from = "shared"
+tasks = ["topic", "names"]
+encoder = "frozen"
+head = "trained"
+training = {epochs = 0}
+"""
+
+
+def test_several_tasks_share_an_encoder(home, tmp_path):
+    """From the recipe to the folders: planned as built, the encoder's tensors in each student's file the same bytes."""
+    from safetensors import safe_open
+
+    recipe = read(written(home, HEAD + SHARED, "shared"))
+    node = recipe.nodes[2]
+    assert (node.name, node.arguments["teacher"]) == ("shared", ("big-topic", "big-names"))
+    assert node.arguments["tasks"] == (recipe.tasks["topic"], recipe.tasks["names"])
+    rows = {row.name: row for row in plan(recipe)}
+    results = run(recipe, tmp_path)
+    tensors = {}
+    for name, result in results.items():
+        with safe_open(result.folder / "model.safetensors", "np") as file:
+            tensors[name] = {key.removeprefix("bert."): file.get_tensor(key).tobytes() for key in file.keys()}  # noqa: SIM118
+        assert read_history(result.folder)[-1].parameters == rows[name].parameters, name
+    for name in ("small-topic", "small-names"):
+        assert {key: tensors[name][key] for key in tensors["shared"]} == tensors["shared"]
+        assert [step.stage for step in read_history(results[name].folder)] == ["multitask", "finetune"]
+    assert all(result.reused for result in run(recipe, tmp_path).values())
+    task_files(home, "ner", 7)
+    again = read(written(home, HEAD + SHARED, "shared"))
+    try:  # what learns from the changed examples, or from who learnt from them, is made again
+        assert [name for name, result in run(again, tmp_path).items() if result.reused] == ["big-topic"]
+    finally:
+        task_files(home, "ner", 8)
+
+
+UNFIT = [
+    ('tasks = ["topic", "names"]\ntraining', 'tasks = ["topic"]\ntraining', "'big' was fine-tuned for no task 'names'"),
+    ('tasks = ["topic", "names"]\nteacher = "big"', 'tasks = ["names", "topic"]\nteacher = ["big-topic", "big-names"]',
+     "'shared': its teacher 'big-topic' is not fine-tuned for the same task"),
+    ('from = "shared"', 'from = "big-topic"', "'small-topic': head 'trained': 'big-topic' has none for this task"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "message"), UNFIT)
+def test_what_does_not_fit_the_other_stages_is_told(home, before, after, message):
+    assert before in SHARED
+    assert message in refused(written(home, (HEAD + SHARED).replace(before, after), "unfit"))
 
 
 @pytest.mark.parametrize(("line", "message"), MISTAKES)

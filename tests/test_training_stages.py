@@ -17,7 +17,7 @@ from tiny_models import (
 )
 
 from edgecompress.encoder.arch import shape
-from edgecompress.encoder.heads import has_mlm_head
+from edgecompress.encoder.heads import encoder_of, has_mlm_head
 from edgecompress.encoder.surgery import copy_of
 from edgecompress.errors import CorpusError, RecipeError, TaskDataError
 from edgecompress.options import Objective, TaskFiles, Training
@@ -43,6 +43,18 @@ def test_adapting_gives_a_masked_lm(tmp_path, family, head):
     assert done.model.get_output_embeddings().weight is done.model.get_input_embeddings().weight
     assert same_weights(before, made.model)
     assert not torch.equal(done.model.get_input_embeddings().weight, made.model.get_input_embeddings().weight)
+
+
+def test_adapting_with_a_frozen_encoder_trains_the_head_alone(tmp_path):
+    made, text = bundle("bert"), corpus(tmp_path)
+    heads = [
+        adapt(made, corpora=(text,), encoder="frozen", training=replace(QUICK, steps=steps)).model for steps in (0, 4)
+    ]
+    assert all(same_weights(encoder_of(made.model), encoder_of(model)) for model in heads)
+    moved = [name for (name, a), (_, b) in zip(*(m.named_parameters() for m in heads), strict=True) if not a.equal(b)]
+    assert moved
+    assert all(name.startswith("cls.") for name in moved)
+    assert all(parameter.requires_grad for parameter in heads[1].parameters())
 
 
 @every_family
@@ -100,6 +112,8 @@ def test_fine_tuning_learns_a_separable_task(tmp_path, family, kind):
     done = finetune(made, task=files, training=training)
     step = done.history[-1]
     assert step.details["best"] > 95
+    assert [at for at, _ in step.details["scores"]] == [10 * epoch for epoch in range(1, 9)]
+    assert max(score for _, score in step.details["scores"]) == round(step.details["best"], 2)
     assert step.details["labels"] == (["sk", "sw"] if kind == "topic" else ["A", "B"])
     assert done.model.config.id2label == dict(enumerate(step.details["labels"]))
     assert step.options["task"]["train"] == [f"{kind}-train.jsonl"]

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tiny_artifact import LABELS, write_artifact
 
 from edgecompress.cli import group
-from edgecompress.errors import InputError, OutputError
+from edgecompress.errors import ArtifactError, InputError, OutputError
 from edgecompress.web import vendor
 from edgecompress.web.site import Wording, describe, note, write_site
 
@@ -93,6 +93,11 @@ def test_weights_in_files_of_their_own_are_refused(tmp_path: Path) -> None:
     apart = replace(artifact, checksums={**artifact.checksums, "model.onnx.data": "0"})
     with pytest.raises(InputError, match=r"model\.onnx\.data.*quantize it first"):
         describe(apart, Wording("t"))
+
+
+def test_a_text_task_that_reads_words_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="reads the words of a text to label it"):
+        describe(replace(write_artifact(tmp_path), word_pattern=r"\w+"), Wording("t"))
 
 
 def test_nothing_is_written_over_without_being_asked(tmp_path: Path, modules: Path) -> None:

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgecompress.records import Host
+from edgecompress.runtime.kernels import CPUINFO, cpu_fields
 from edgecompress.runtime.session import usable_cores
 
-CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 LIBRARIES = ("edgecompress", "onnxruntime", "tokenizers", "numpy", "torch", "transformers")
 # The instruction sets that decide which kernels onnxruntime takes.
@@ -25,7 +25,7 @@ def host(cpuinfo: Path = CPUINFO) -> Host:
 
     ``memory_gb`` is 0.0 and ``flags`` is empty where the system does not tell them (outside Linux).
     """
-    lines = _fields(cpuinfo)
+    lines = cpu_fields(cpuinfo)
     known = f"{lines.get('flags', '')} {lines.get('Features', '')}".split()
     return Host(
         cpu=lines.get("model name") or lines.get("Model") or platform.processor() or platform.machine(),
@@ -38,16 +38,6 @@ def host(cpuinfo: Path = CPUINFO) -> Host:
         governor=GOVERNOR.read_text(encoding="utf-8").strip() if GOVERNOR.is_file() else "",
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
     )
-
-
-def _fields(path: Path) -> dict[str, str]:
-    """Return the first value of every field in a file of the form of /proc/cpuinfo; none when there is no such file."""
-    fields: dict[str, str] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            fields.setdefault(name.strip(), value.strip())
-    return fields
 
 
 def _memory_gb() -> float:

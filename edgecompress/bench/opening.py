@@ -13,7 +13,8 @@ from edgecompress.artifact import TOKENIZER_FILE, Artifact, open_artifact
 from edgecompress.bench.subjects import Target
 from edgecompress.errors import ArtifactError, InputError
 from edgecompress.runtime.encoding import open_tokenizer
-from edgecompress.runtime.predictor import INPUTS, Predictor
+from edgecompress.runtime.predictor import Predictor
+from edgecompress.runtime.running import INPUTS
 from edgecompress.runtime.session import open_session
 from edgecompress.tasks import TASKS
 from edgecompress.words import DEFAULT_WORD_PATTERN

@@ -24,7 +24,7 @@ from edgecompress.bench.opening import How, Opened, ids_of, longest, open_target
 from edgecompress.bench.quality import predict
 from edgecompress.bench.subjects import Target
 from edgecompress.errors import CheckError, EdgecompressError
-from edgecompress.runtime.predictor import OUTPUT
+from edgecompress.runtime.running import OUTPUT
 from edgecompress.runtime.session import runtime_errors
 from edgecompress.tasks.examples import Example
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from edgecompress.extras import require
 from edgecompress.tasks import TASKS
 
 if TYPE_CHECKING:
-    from edgecompress.runtime.predictor import Prediction
+    from edgecompress.artifact import Artifact
+    from edgecompress.runtime.pack import Predictions
+    from edgecompress.runtime.reading import Prediction
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -98,11 +100,13 @@ def predict(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Label TEXTS, the lines of standard input, or the file --input, with ARTIFACT.
+    """Label TEXTS, the lines of standard input, or the file --input, with ARTIFACT (or a pack: with all its heads).
 
     A file is read a part at a time; the same command goes on where it was stopped.
     """
-    from edgecompress.runtime.predictor import load
+    from edgecompress.pack import heads_of
+    from edgecompress.runtime.pack import load_any as load
+    from edgecompress.runtime.predictions import to_json
 
     console = Console()
     if (source is None) != (target is None) or (source and texts):
@@ -118,9 +122,10 @@ def predict(
     predictor = load(artifact, **options)
     for text, prediction in zip(given, predictor(given), strict=True):
         if as_json:
-            click.echo(json.dumps({"text": text, **dataclasses.asdict(prediction)}, ensure_ascii=False))
+            click.echo(json.dumps({"text": text, **to_json(prediction)}, ensure_ascii=False))
         else:
-            console.print(_table(text, prediction, spans=predictor.artifact.task.spans))
+            for table in _tables(text, prediction, heads_of(predictor.artifact)):
+                console.print(table)
 
 
 def _standard_input() -> list[str]:
@@ -128,6 +133,15 @@ def _standard_input() -> list[str]:
         return [line.rstrip("\n") for line in sys.stdin]
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8 ({error}): convert it with iconv") from error
+
+
+def _tables(text: str, prediction: Prediction | Predictions, heads: Mapping[str, Artifact]) -> Iterator[Table]:
+    if isinstance(prediction, Mapping):
+        for name, one in prediction.items():
+            yield _table(f"{text} · {name}", one, spans=heads[name].task.spans)
+    else:
+        (only,) = heads.values()
+        yield _table(text, prediction, spans=only.task.spans)
 
 
 def _table(text: str, prediction: Prediction, *, spans: bool) -> Table:

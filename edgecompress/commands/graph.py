@@ -19,7 +19,9 @@ from edgecompress.extras import require
 
 if TYPE_CHECKING:
     from edgecompress.artifact import Artifact
+    from edgecompress.export.compare import Comparison
     from edgecompress.export.ladder import Judge
+    from edgecompress.export.verify import Side
     from edgecompress.tasks import Task
     from edgecompress.tasks.examples import Example
 
@@ -159,11 +161,12 @@ def tune(
 )
 @_JSON
 def verify(first: Path, second: Path, text_file: Path | None, validation: Sequence[Path], **options: Any) -> None:
-    """Compare FIRST and SECOND, each a fine-tuned model folder or an artifact; exit 1 past the tolerance.
+    """Compare FIRST and SECOND, each a fine-tuned model folder, an artifact or a pack; exit 1 past the tolerance.
 
     Shapes 1×1, 1×3, 1×the longest input, an odd batch and mixed padding, then --text; with --validation the scores.
+    Of two packs all heads are compared, of one pack the head with the labels of the other.
     """
-    from edgecompress.export.verify import judge, open_side
+    from edgecompress.export.verify import judge, open_pairs
     from edgecompress.export.verify import verify as measure
     from edgecompress.report.graph import verify_table
 
@@ -171,14 +174,18 @@ def verify(first: Path, second: Path, text_file: Path | None, validation: Sequen
         raise InputError(f"{first if second.is_dir() else second} is not a folder: give a model folder or an artifact")
     console = Console()
     with progress(console):
-        sides = open_side(first), open_side(second)
-        found = measure(*sides, texts=some_lines(text_file, _MOST_TEXTS))
-        scores = _scores([side.artifact for side in sides], validation)
-    console.print(verify_table(found, (first, second), scores))
+        pairs = open_pairs(first, second)
+        if validation and len(pairs) > 1:
+            raise InputError("--validation is for one task: compare a pack with an artifact, or leave it out")
+        texts = some_lines(text_file, _MOST_TEXTS)
+        compared = [measure(*pair, texts=texts) for pair in pairs]
+        scores = _scores([side.artifact for side in pairs[0]], validation)
+    for (left, right), found in zip(pairs, compared, strict=True):
+        console.print(verify_table(found, (left.title, right.title), scores))
     if options["target"]:
-        _write_comparison(options["target"], found, scores)
-    said = judge(*sides, found, options["tolerance"], options["min_agreement"])
-    console.print(said, highlight=False)
+        _write_comparisons(options["target"], pairs, compared, scores)
+    for pair, found in zip(pairs, compared, strict=True):
+        console.print(judge(*pair, found, options["tolerance"], options["min_agreement"]), highlight=False)
 
 
 def _scores(artifacts: Sequence[Artifact | None], files: Sequence[Path]) -> list[float]:
@@ -195,34 +202,44 @@ def _scores(artifacts: Sequence[Artifact | None], files: Sequence[Path]) -> list
     return found
 
 
-def _write_comparison(target: Path, found: Any, scores: Sequence[float]) -> None:
+def _write_comparisons(
+    target: Path, pairs: Sequence[tuple[Side, Side]], compared: Sequence[Comparison], scores: Sequence[float]
+) -> None:
+    """Write the figures of the one pair, or those of several by head."""
     from edgecompress.files import write_json
 
+    rows = {left.head: _comparison(found) for (left, _), found in zip(pairs, compared, strict=True)}
+    write_json(target, {"heads": rows} if len(rows) > 1 else {**_comparison(compared[0]), "scores": list(scores)})
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
     rows = {"rows": [dataclasses.asdict(row) for row in found.rows], "padding": list(found.padding)}
-    write_json(target, {**rows, "largest": found.largest, "agreement": found.agreement, "error": found.error,
-                        "scores": list(scores)})  # fmt: skip
+    return {**rows, "largest": found.largest, "agreement": found.agreement, "error": found.error}
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def inspect(path: Path, *, as_json: bool) -> None:
-    """Show the size ledger of PATH (an artifact, or an ONNX file): parts, stored types, float operators, history."""
+    """Show the size ledger of PATH (artifact, pack, or ONNX file): parts, stored types, float operators, history."""
     require("onnx", "onnx_ir", extra="compress")
     import json
 
-    from edgecompress.artifact import open_artifact
     from edgecompress.export.ledger import ledger
+    from edgecompress.pack import Pack, heads_of, open_any
     from edgecompress.report.graph import ledger_tables
 
     if not path.exists():
         raise InputError(f"{path} does not exist: give an artifact's folder, or an ONNX file")
-    artifact = open_artifact(path) if path.is_dir() else None
-    found = ledger(artifact.model_path if artifact else path)
+    opened = open_any(path) if path.is_dir() else None
+    found = ledger(opened.model_path if opened else path)
+    heads = heads_of(opened) if opened else {}
     if as_json:
-        more = {"task": artifact.task.name, "labels": artifact.labels, "scheme": artifact.scheme} if artifact else {}
+        about = {name: {"task": head.task.name, "labels": head.labels, "scheme": head.scheme}
+                 for name, head in heads.items()}  # fmt: skip
+        more = {"heads": about} if isinstance(opened, Pack) else next(iter(about.values()), {})
         click.echo(json.dumps({**more, **dataclasses.asdict(found)}, ensure_ascii=False))
         return
     console = Console()
-    for table in ledger_tables(found, artifact):
+    for table in ledger_tables(found, heads, opened.history if isinstance(opened, Pack) else ()):
         console.print(table)

@@ -9,7 +9,7 @@ import shutil
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -21,7 +21,7 @@ from edgecompress.commands.show import progress
 from edgecompress.corpus import HUB, Corpus, check
 from edgecompress.errors import InputError
 from edgecompress.extras import require
-from edgecompress.files import new_folder
+from edgecompress.files import named_path, new_folder
 from edgecompress.options import TaskFiles
 from edgecompress.report.vocabulary import saved
 from edgecompress.stages import STAGES
@@ -46,9 +46,25 @@ _TASK = (
     click.Option(["--validation"], multiple=True, required=True, metavar="FILE", help="The validation split."),
     click.Option(["--test"], multiple=True, metavar="FILE", help="The test split: kept out of what --corpus gives."),
 )
-
+_SPLITS = ("train", "validation", "test")
+_TASKS = tuple(
+    click.Option([f"--{split}"], multiple=True, required=split != "test", metavar="TASK=FILE", help=text)
+    for split, text in zip(
+        _SPLITS,
+        (
+            f"A task ({', '.join(TASKS)}) and its training split, JSON lines; repeat.",
+            "Its validation split.",
+            "Its test split: kept out of what --corpus gives.",
+        ),
+        strict=True,
+    )
+)
 
 _HELP = {
+    "head": "where it starts: fitted to the encoder, at random, or as `multitask` left it",
+    "encoder": "trained too, or as it is",
+    "alpha": "exponent of a task's number of examples in its share of the batches, at first",
+    "alpha_end": "the same, in the last epoch",
     "layers": "how many layers the student keeps",
     "select": "which layers",
     "teacher": "model folder to imitate; in distill, by default MODEL itself",
@@ -114,7 +130,9 @@ def _options(parameter: inspect.Parameter) -> Iterator[click.Option]:
     if kind is Corpus:
         yield from _CORPUS
     elif kind is TaskFiles:
-        yield from _TASK
+        yield from _TASK if parameter.annotation is kind else _TASKS
+    elif parameter.name == "teacher" and parameter.annotation is not str:
+        yield click.Option(["--teacher"], multiple=True, metavar="TASK=FOLDER", help=_HELP["teacher"] + "; repeat")
     elif dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
@@ -152,8 +170,12 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             context.corpora = _corpora(values.get("corpus", ()), values.get("weight", ()))
             if context.corpora or parameter.default is parameter.empty:
                 table[option] = list(context.corpora)
+        elif kind is TaskFiles and parameter.annotation is not kind:
+            context.tasks = _tasks(values)
+            table[option] = list(context.tasks)
+            values["teacher"] = _teachers(values.get("teacher", ()), context.tasks)
         elif kind is TaskFiles:
-            files = {split: tuple(map(Path, values.get(split, ()))) for split in ("train", "validation", "test")}
+            files = {split: tuple(map(Path, values.get(split, ()))) for split in _SPLITS}
             context.tasks, table[option] = {"task": TaskFiles(values["task"], **files)}, "task"
         elif dataclasses.is_dataclass(kind):
             table[option] = {f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}
@@ -161,7 +183,37 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             table[option] = values[option]
     arguments = bind(function, table, name, context)
     context.check("options")
+    for problem in STAGES[name].check(arguments):
+        context.problem(problem)
+    context.check("options")
     return arguments
+
+
+def _tasks(given: Mapping[str, Sequence[str]]) -> dict[str, TaskFiles]:
+    """Return the tasks of --train TASK=FILE by name, in their order, with their other splits."""
+    found: dict[str, dict[str, tuple[Path, ...]]] = {}
+    for split in _SPLITS:
+        for text in given.get(split, ()):
+            task, path = named_path(text)
+            if task is None or task not in TASKS:
+                raise InputError(f"--{split} {text}: give TASK=FILE, TASK being one of {', '.join(TASKS)}")
+            if split != "train" and task not in found:
+                raise InputError(f"--{split} {text}: there is no --train {task}=FILE")
+            files = found.setdefault(task, {})
+            files[split] = (*files.get(split, ()), Path(path))
+    if lacking := [task for task, files in found.items() if "validation" not in files]:
+        raise InputError(f"no --validation {lacking[0]}=FILE: every task needs one")
+    return {task: TaskFiles(task, **files) for task, files in found.items()}
+
+
+def _teachers(given: Sequence[str], tasks: Mapping[str, TaskFiles]) -> tuple[str, ...]:
+    """Return the folders of --teacher TASK=FOLDER in the order of ``tasks``; none where none is given."""
+    named = dict(map(named_path, given))
+    if unknown := [text for text in given if named_path(text)[0] not in tasks]:
+        raise InputError(f"--teacher {unknown[0]}: give TASK=FOLDER, TASK being one of {', '.join(tasks)}")
+    if lacking := [task for task in tasks if named and task not in named]:
+        raise InputError(f"no --teacher {lacking[0]}=FOLDER: give one for each task, or none")
+    return tuple(named[task] for task in tasks if named)
 
 
 def _corpora(files: tuple[str, ...], weights: tuple[str, ...]) -> dict[str, Corpus]:
@@ -197,12 +249,11 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
     require("torch", "transformers", "datasets", "accelerate", extra="compress")
     from edgecompress.encoder import sources
     from edgecompress.encoder.bundle import save
-    from edgecompress.keys import model_key, stage_key
+    from edgecompress.keys import model_key, stage_key, teachers_of
     from edgecompress.training.trainer import checkpoints_in
 
     console, began = Console(), time.monotonic()
-    teacher = str(arguments.get("teacher") or "")
-    key = stage_key(name, arguments, model_key(model), model_key(teacher) if teacher else "")
+    key = stage_key(name, arguments, model_key(model), [model_key(one) for one in teachers_of(arguments)])
     work = output.parent / f".{output.name}.work" / key[:16]  # a stopped command goes on only if it is the same one
     stage: Callable[..., Any] = STAGES[name].run
     with progress(console), new_folder(output) as draft, checkpoints_in(work):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,7 @@ from edgecompress.encoder.arch import architecture
 from edgecompress.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 HeadKind = Literal["mlm", "text", "token"]
 
@@ -85,6 +86,48 @@ def attach(model: PreTrainedModel, kind: HeadKind, labels: Sequence[str] = (), *
     _copy_encoder(encoder_of(model), encoder_of(new))
     new.tie_weights()
     return new.to(model.dtype).eval()
+
+
+def bare(model: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
+    """Return a new model: the encoder of ``model`` (same weights) without head and pooler, under ``config``."""
+    kind = type(encoder_of(model))
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
+    new: PreTrainedModel = kind(copy.deepcopy(config), **options)
+    _copy_encoder(encoder_of(model), new)
+    return new.to(model.dtype).eval()
+
+
+def head_state(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the head's tensors by their names in ``model``; a pooler counts as the head's."""
+    encoder = "" if encoder_of(model) is model else f"{model.base_model_prefix}."
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith(encoder) or name.startswith(f"{encoder}pooler.")
+    }
+
+
+def load_head(model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Put the tensors of :func:`head_state` into ``model``, all of them and no others. Raises ArchitectureError."""
+    mine = head_state(model)
+    shapes = [{name: tuple(tensor.shape) for name, tensor in one.items()} for one in (mine, state)]
+    if shapes[0] != shapes[1]:
+        raise ArchitectureError(f"the head is {shapes[1]}, and this model wants {shapes[0]}: train it on this encoder")
+    model.load_state_dict({**model.state_dict(), **state}, strict=True)
+
+
+@contextmanager
+def frozen_encoder(model: PreTrainedModel) -> Iterator[None]:
+    """Let nothing but the head be trained inside the block."""
+    head = head_state(model).keys()
+    below = [tensor for name, tensor in model.named_parameters() if name not in head and tensor.requires_grad]
+    for tensor in below:
+        tensor.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for tensor in below:
+            tensor.requires_grad_(requires_grad=True)
 
 
 def _copy_encoder(old: PreTrainedModel, new: PreTrainedModel) -> None:

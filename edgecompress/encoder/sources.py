@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from edgecompress.encoder import e5_small
-from edgecompress.encoder.bundle import Bundle, read_history
+from edgecompress.encoder.bundle import Bundle, read_heads, read_history
 from edgecompress.encoder.saved_tokenizer import one_line, read_tokenizer
 from edgecompress.errors import ArchitectureError, SourceError
 
@@ -79,7 +79,7 @@ def load(ref: str) -> Bundle:
     if highest >= rows:
         what = f"the tokenizer has id {highest}, the model only {rows} embedding rows"
         raise SourceError(f"{folder}: {what}; use the model's own tokenizer")
-    return Bundle(model, tokenizer, read_history(folder))
+    return Bundle(model, tokenizer, read_history(folder), read_heads(folder))
 
 
 def load_config(ref: str) -> PretrainedConfig:

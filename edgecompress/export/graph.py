@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,11 @@ def nodes(model: Model, *kinds: str) -> Iterator[Node]:
     yield from [node for node in model.graph if not kinds or node.op_type in kinds]
 
 
+def unused_name(held: Container[str], name: str) -> str:
+    """Return ``name``, or with a number behind it where it is held already."""
+    return next(one for one in chain([name], (f"{name}_{i}" for i in count(1))) if one not in held)
+
+
 class Builder:
     """Adds constants and nodes to ``model``: new nodes stand before ``at``."""
 
@@ -100,8 +106,7 @@ class Builder:
 
     def constant(self, array: Array, name: str) -> Value:
         """Return a new initializer, named after ``name``."""
-        ir, held = _ir(), self.model.graph.initializers
-        unused = next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(held) + 2))) if n not in held)
+        ir, unused = _ir(), unused_name(self.model.graph.initializers, name)
         tensor = ir.tensor(array.copy(order="C"), name=unused)
         value: Value = ir.Value(name=unused, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
         value.const_value = tensor

@@ -17,7 +17,8 @@ from edgecompress.files import need_space, new_folder
 from edgecompress.records import Step
 from edgecompress.runtime.encoding import encode, open_tokenizer
 from edgecompress.runtime.predictions import Label
-from edgecompress.runtime.predictor import Predictor, from_artifact
+from edgecompress.runtime.predictor import from_artifact
+from edgecompress.runtime.reading import Prediction
 from edgecompress.runtime.session import open_run
 
 MAX_ERROR = 0.5  # of the logits' spread over inputs, root mean square: past it a scheme has destroyed something
@@ -116,13 +117,18 @@ def agreement(old: Artifact, new: Artifact, texts: Sequence[str]) -> float | Non
 
     One text at a time: a dynamic scheme scales activations over the whole batch.
     """
-    decisions = [_decisions(from_artifact(artifact, batch_size=1), texts) for artifact in (old, new)]
-    same = [a == b for a, b in zip(*decisions, strict=True)]
+    before, after = (from_artifact(artifact, batch_size=1)(list(texts)) for artifact in (old, new))
+    return equal_decisions(before, after)
+
+
+def equal_decisions(before: Sequence[Prediction], after: Sequence[Prediction]) -> float | None:
+    """Return the share of equal labels of texts, or tags of words, of the same texts; None where there is nothing."""
+    same = [a == b for a, b in zip(_decisions(before), _decisions(after), strict=True)]
     return sum(same) / len(same) if same else None
 
 
-def _decisions(predictor: Predictor, texts: Sequence[str]) -> list[str]:
+def _decisions(predictions: Sequence[Prediction]) -> list[str]:
     found: list[str] = []
-    for one in predictor(list(texts)):
+    for one in predictions:
         found += [one.label] if isinstance(one, Label) else [word.tag for word in one.words]
     return found

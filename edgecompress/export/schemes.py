@@ -43,6 +43,12 @@ SCHEMES: Mapping[str, Scheme] = {
     "dynamic-uint8": Scheme("unsigned weights; tables float32", "dynamic", options={**_PER_CHANNEL, "unsigned": True}),
     "int8": Scheme("int8 products and tables, tables per row", "dynamic", 8, options=_PER_CHANNEL),
     "int8-tables4": Scheme("int8 products, 4-bit tables in blocks of rows", "dynamic", 4, options=_PER_CHANNEL),
+    "int8-tables4-reduced": Scheme(
+        "as int8-tables4 with 7-bit weights, for x86 CPUs without VNNI",
+        "dynamic",
+        4,
+        options={**_PER_CHANNEL, "reduced": True},
+    ),
     "int8-mixed": Scheme(
         "as int8-tables4, the most sensitive tenth of the products in float32",
         "dynamic",

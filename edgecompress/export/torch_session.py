@@ -10,7 +10,7 @@ import torch
 from edgecompress.bench.opening import How, Opened, from_config
 from edgecompress.encoder import sources
 from edgecompress.errors import InputError, SourceError
-from edgecompress.runtime.predictor import INPUTS, OUTPUT
+from edgecompress.runtime.running import INPUTS, OUTPUT
 from edgecompress.stages.finetune import longest_input
 
 if TYPE_CHECKING:

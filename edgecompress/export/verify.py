@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecompress.artifact import MANIFEST, Artifact, open_artifact
+from edgecompress.artifact import MANIFEST, Artifact
 from edgecompress.errors import CheckError, InputError
 from edgecompress.export.compare import Comparison, Run, Vocabulary, batches, compare, vocabulary_of
 from edgecompress.export.schemes import UNQUANTIZED
+from edgecompress.pack import Pack, open_any
 from edgecompress.runtime.encoding import encode, open_tokenizer
 from edgecompress.runtime.session import open_run
 
@@ -23,7 +24,7 @@ PLAIN = ("torch", *UNQUANTIZED)
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: ``scheme`` is "torch" for a model folder, else the artifact's."""
+    """One of the two: ``scheme`` is "torch" for a model folder, else the artifact's; ``head`` names one of a pack."""
 
     path: Path
     scheme: str
@@ -32,6 +33,12 @@ class Side:
     words: Vocabulary
     labels: tuple[str, ...]
     artifact: Artifact | None = None
+    head: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables and errors."""
+        return f"{self.path} ({self.head})" if self.head else str(self.path)
 
 
 def verify(left: Side, right: Side, texts: Sequence[str] = ()) -> Comparison:
@@ -40,14 +47,14 @@ def verify(left: Side, right: Side, texts: Sequence[str] = ()) -> Comparison:
     Raises InputError when they do not have the same labels or do not cut the same texts into the same ids.
     """
     if left.labels != right.labels:
-        raise InputError(f"{left.path} has the labels {_few(left.labels)}, {right.path} {_few(right.labels)}: compare "
-                         f"two of one task")  # fmt: skip
+        raise InputError(f"{left.title} has the labels {_few(left.labels)}, {right.title} {_few(right.labels)}: "
+                         f"compare two of one task")  # fmt: skip
     longest = min(left.words.longest, right.words.longest)
     lines = [(text,) for text in texts or ("a", "1")]
     ids, others = ([one.ids for one in encode(side.tokenizer, lines, longest)] for side in (left, right))
     if left.words.size != right.words.size or ids != others:
         raise InputError(
-            f"{left.path} and {right.path} do not cut texts into the same tokens: logits cannot be compared"
+            f"{left.title} and {right.title} do not cut texts into the same tokens: logits cannot be compared"
         )
     words = Vocabulary(left.words.size, left.words.pad, left.words.other, longest)
     return compare(left.run, right.run, batches(words, [one for one in ids if one] if texts else []))
@@ -64,25 +71,63 @@ def judge(left: Side, right: Side, found: Comparison, tolerance: float | None, m
     worst = max(found.rows, key=lambda row: row.largest)
     if allowed is not None and not worst.largest <= allowed:
         raise CheckError(
-            f"{right.path} differs from {left.path} by {worst.largest:.2g} of the largest logit at {worst.where}, "
+            f"{right.title} differs from {left.title} by {worst.largest:.2g} of the largest logit at {worst.where}, "
             f"{allowed:g} is allowed (--tolerance)"
         )
     if found.agreement < min_agreement:
         raise CheckError(
-            f"{right.path} decides {100 * (1 - found.agreement):.1f} % otherwise than {left.path}, "
+            f"{right.title} decides {100 * (1 - found.agreement):.1f} % otherwise than {left.title}, "
             f"{100 * (1 - min_agreement):.1f} % are allowed (--min-agreement)"
         )
     return f"largest difference {worst.largest:.1e} of the largest logit, {found.agreement:.2%} of decisions equal"
 
 
+def open_pairs(first: Path, second: Path) -> list[tuple[Side, Side]]:
+    """Open two to be compared, each an artifact, a pack, or a model folder (which needs torch): a pair a head.
+
+    The heads of two packs are paired by name, and a pack beside one model gives the head that has its labels. Raises
+    InputError where that leaves none or several, ArtifactError or SourceError for what cannot be opened.
+    """
+    left, right = (_sides(path) for path in (first, second))
+    if len(left) == len(right) == 1:
+        return [(left[0], right[0])]
+    if len(left) > 1 and len(right) > 1:
+        others = {side.head: side for side in right}
+        if {side.head for side in left} != set(others):
+            raise InputError(f"{first} has the heads {_heads(left)}, {second} {_heads(right)}: compare packs of the "
+                             f"same heads")  # fmt: skip
+        return [(side, others[side.head]) for side in left]
+    pairs = [(a, b) for a in left for b in right if a.labels == b.labels]
+    if len(pairs) != 1:
+        several, pack = (left, first) if len(left) > 1 else (right, second)
+        raise InputError(f"{pack} has the heads {_heads(several)}, of which {len(pairs)} have the labels of the other: "
+                         f"compare it with an artifact that was packed, or with a pack")  # fmt: skip
+    return pairs
+
+
+def _heads(sides: Sequence[Side]) -> str:
+    return ", ".join(side.head for side in sides)
+
+
+def _sides(path: Path) -> list[Side]:
+    if not (path / MANIFEST).exists() and (path / "config.json").exists():
+        return [_torch_side(path)]
+    opened = open_any(path)
+    if isinstance(opened, Pack):
+        return [replace(_side(path, head), head=name) for name, head in opened.heads.items()]
+    return [_side(path, opened)]
+
+
+def _side(path: Path, artifact: Artifact) -> Side:
+    tokenizer = open_tokenizer(artifact.tokenizer_path)
+    run = open_run(artifact.model_path, output=artifact.output)
+    return Side(path, artifact.scheme, run, tokenizer, vocabulary_of(artifact), artifact.labels, artifact)
+
+
 def open_side(path: Path) -> Side:
     """Open an artifact, or a model folder (which needs torch). Raises ArtifactError or SourceError."""
-    if (path / MANIFEST).exists() or not (path / "config.json").exists():
-        artifact = open_artifact(path)
-        tokenizer = open_tokenizer(artifact.tokenizer_path)
-        words = vocabulary_of(artifact)
-        return Side(path, artifact.scheme, open_run(artifact.model_path), tokenizer, words, artifact.labels, artifact)
-    return _torch_side(path)
+    (side,) = _sides(path)
+    return side
 
 
 def _torch_side(path: Path) -> Side:

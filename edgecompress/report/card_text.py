@@ -9,7 +9,7 @@ from edgecompress.export.schemes import SCHEMES, UNQUANTIZED
 from edgecompress.report.card import MADE_BY, UNNAMED, in_browser_layout, metric_name, name_of, scores
 from edgecompress.report.terminal import describe
 from edgecompress.report.words import NOTHING, digits, interval, megabytes
-from edgecompress.runtime.predictor import scales_over_batch
+from edgecompress.runtime.running import scales_over_batch
 
 if TYPE_CHECKING:
     from edgecompress.artifact import Artifact

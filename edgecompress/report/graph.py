@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -15,11 +14,13 @@ if TYPE_CHECKING:
     from edgecompress.export.ladder import Ladder, Rung
     from edgecompress.export.ledger import Ledger
     from edgecompress.export.tune import Tuned
+    from edgecompress.records import Step
 
 _MILLION = 1e6
 
 
-def _table(title: str, columns: Sequence[str], caption: str = "") -> Table:
+def new_table(title: str, columns: Sequence[str], caption: str = "") -> Table:
+    """Return an empty table in the style of these reports; its first column names the rows."""
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left", overflow="fold", no_wrap=not place)
@@ -33,7 +34,7 @@ def ladder_table(found: Ladder) -> Table:
         f"random ids included. equal: decisions as fp32's. Times on one thread, rungs in turns."
     )
     lengths = ["ms 1×32", "ms 1×128"][: len(found.rungs[0].latency)]
-    table = _table("Ladder", ["", "MB", "error", "equal %", found.metric, *lengths], caption)
+    table = new_table("Ladder", ["", "MB", "error", "equal %", found.metric, *lengths], caption)
     for rung in found.rungs:
         mark = "* " if rung.scheme == found.chosen else "  "
         table.add_row(mark + rung.scheme, *_figures(rung))
@@ -55,35 +56,38 @@ def _figures(rung: Rung) -> list[str]:
 def tuning_table(found: Tuned, scheme: str) -> Table:
     """Return every variant's median times; the kept one is marked."""
     shapes = list(next(iter(found.times.values())))
-    table = _table(f"Variants of {scheme}, median ms", ["", *(f"{b}×{n}" for b, n in shapes)], "* kept")
+    table = new_table(f"Variants of {scheme}, median ms", ["", *(f"{b}×{n}" for b, n in shapes)], "* kept")
     for name, times in found.times.items():
         table.add_row(("* " if name == found.chosen else "  ") + name, *(f"{times[shape]:.2f}" for shape in shapes))
     return table
 
 
-def verify_table(found: Comparison, paths: tuple[Path, Path], scores: Sequence[float]) -> Table:
+def verify_table(found: Comparison, titles: tuple[str, str], scores: Sequence[float]) -> Table:
     """Return one row a shape, then padding and scores."""
     padding = " and ".join(f"{moved:.1e}" for moved in found.padding)
     caption = f"Differences are of the largest logit. Padding alone moves a text's logits by {padding}."
     if scores:
         caption += f" Scores: {scores[0]:.2f} and {scores[1]:.2f}."
-    table = _table(f"{paths[0]} and {paths[1]}", ["", "largest", "mean", "equal argmax", "of"], caption)
+    table = new_table(f"{titles[0]} and {titles[1]}", ["", "largest", "mean", "equal argmax", "of"], caption)
     for row in found.rows:
         equal = f"{100 * row.agreement:.1f} %"
         table.add_row(row.where, f"{row.largest:.1e}", f"{row.mean:.1e}", equal, str(row.decisions))
     return table
 
 
-def ledger_tables(found: Ledger, artifact: Artifact | None) -> Iterator[Table]:
-    """Yield the size ledger, how the graph computes, and the artifact's history."""
-    table = _table(f"{found.file_bytes / _MILLION:.2f} MB", ["", "numbers", "MB", "share", "stored as"])
+def ledger_tables(found: Ledger, heads: Mapping[str, Artifact], history: Sequence[Step] = ()) -> Iterator[Table]:
+    """Yield the size ledger, how the graph computes, and of each head its task, labels, scheme and history.
+
+    ``history`` is that of a pack.
+    """
+    table = new_table(f"{found.file_bytes / _MILLION:.2f} MB", ["", "numbers", "MB", "share", "stored as"])
     for entry in found.entries:
         types = ", ".join(f"{name} {size / _MILLION:.2f}" for name, size in entry.types.items())
         share = f"{entry.bytes / found.file_bytes:.0%}"
         table.add_row(entry.part, f"{entry.numbers:,}", f"{entry.bytes / _MILLION:.2f}", share, types)
     table.add_row("graph", "", f"{found.graph_bytes / _MILLION:.2f}", f"{found.graph_bytes / found.file_bytes:.0%}", "")
     yield table
-    about = _table("", ["", ""])
+    about = new_table("", ["", ""])
     about.columns[1].justify = "left"
     rows = {
         "inputs": ", ".join(found.inputs),
@@ -92,9 +96,10 @@ def ledger_tables(found: Ledger, artifact: Artifact | None) -> Iterator[Table]:
         "operators": _pairs(found.operators),
         "in float": _pairs(found.floats) or "none",
     }
-    if artifact:
-        rows |= {"task": artifact.task.name, "labels": ", ".join(artifact.labels), "scheme": artifact.scheme,
-                 "history": " → ".join(step.stage for step in artifact.history)}  # fmt: skip
+    for name, head in heads.items():
+        of = f"{name}: " if len(heads) > 1 else ""
+        rows |= {f"{of}task": head.task.name, f"{of}labels": ", ".join(head.labels), f"{of}scheme": head.scheme,
+                 f"{of}history": " → ".join(step.stage for step in (*head.history, *history))}  # fmt: skip
     for name, value in rows.items():
         about.add_row(name, value)
     yield about

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,13 @@ class Tags:
     probabilities: tuple[float, ...]
     unseen: int
     windows: int = 1
+
+
+def to_json(prediction: Label | Tagged | Tags | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a prediction as plain JSON types; those of several heads stand by name in "heads"."""
+    if isinstance(prediction, Mapping):
+        return {"heads": {name: dataclasses.asdict(one) for name, one in prediction.items()}}
+    return dataclasses.asdict(prediction)
 
 
 def join_spans(text: str, words: Sequence[Word]) -> tuple[Span, ...]:

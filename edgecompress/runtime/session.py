@@ -58,8 +58,10 @@ def open_session(path: Path, *, threads: int = 0, device: str = "cpu") -> onnxru
         ) from error
 
 
-def open_run(path: Path, *, threads: int = 0) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]:
-    """Open ``path`` and return it as a function: ids and mask, (batch, length), to logits.
+def open_run(
+    path: Path, *, threads: int = 0, output: str = "logits"
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]:
+    """Open ``path`` and return it as a function: ids and mask, (batch, length), to the logits of ``output``.
 
     Raises ArtifactError for a file that cannot be opened; the function raises CheckError where the graph fails.
     """
@@ -69,7 +71,7 @@ def open_run(path: Path, *, threads: int = 0) -> Callable[[NDArray[np.int64], ND
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         given = {"input_ids": ids, "attention_mask": mask}
         try:
-            logits: NDArray[np.float32] = session.run(["logits"], {name: given[name] for name in wanted})[0]
+            logits: NDArray[np.float32] = session.run([output], {name: given[name] for name in wanted})[0]
         except runtime_errors() as error:
             why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
             raise CheckError(f"{path.name} cannot run {ids.shape[0]}×{ids.shape[1]} ids ({why})") from error

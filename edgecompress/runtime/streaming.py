@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgecompress.errors import TaskDataError
 from edgecompress.files import check_writable, output_error, refuse_existing, write_json
+from edgecompress.pack import tags_words
 from edgecompress.progress import report
+from edgecompress.runtime.predictions import Tags, to_json
 from edgecompress.tasks.examples import decode
 
 if TYPE_CHECKING:
-    from edgecompress.runtime.predictor import Predictor
+    from edgecompress.runtime.pack import AnyPredictor, Predictions
+    from edgecompress.runtime.reading import Prediction
 
 CHUNK = 256  # texts held in memory
 Row = dict[str, Any]
 
 
-def predict_file(predictor: Predictor, source: Path, target: Path) -> int:
+def predict_file(predictor: AnyPredictor, source: Path, target: Path) -> int:
     """Write every line of ``source`` with its prediction to ``target``, JSON lines, and return how many.
 
     A line of ``source`` is a text (.txt), or a JSON object (.jsonl) with "text" or, for token tasks, "tokens", either
-    also .gz; its other fields are kept, and "prediction" is added. What is done lies in ``target``.part until all is:
-    run again for the same file and artifact, it goes on from there. Raises TaskDataError for a line that cannot be
-    read, OutputError when ``target`` exists or cannot be written.
+    also .gz; its other fields are kept, and "prediction" is added, of a pack with those of its "heads" by name. What is
+    done lies in ``target``.part until all is: run again for the same file and artifact, it goes on from there. Raises
+    TaskDataError for a line that cannot be read, OutputError when ``target`` exists or cannot be written.
     """
     refuse_existing(target)
     check_writable(target)
@@ -56,7 +58,7 @@ def predict_file(predictor: Predictor, source: Path, target: Path) -> int:
     return done
 
 
-def _about(predictor: Predictor, source: Path) -> Row:
+def _about(predictor: AnyPredictor, source: Path) -> Row:
     """Return what tells whether a part may be gone on with."""
     if not source.is_file():
         raise TaskDataError(f"{source} does not exist: check the path")
@@ -108,23 +110,25 @@ def _row(text: str, place: str) -> Row:
     return row
 
 
-def _predicted(predictor: Predictor, rows: list[Row], source: Path) -> list[Row]:
+def _predicted(predictor: AnyPredictor, rows: list[Row], source: Path) -> list[Row]:
     """Return one prediction a row; rows with tokens and rows with a text may stand side by side."""
     words = [row["tokens"] if "tokens" in row and "text" not in row else None for row in rows]
     for row, given in zip(rows, words, strict=True):
         _check(row, given, predictor, source)
-    texts = iter(predictor([row["text"] for row, given in zip(rows, words, strict=True) if given is None]))
-    tags = iter(
+    texts: Iterator[Prediction | Predictions] = iter(
+        predictor([row["text"] for row, given in zip(rows, words, strict=True) if given is None])
+    )
+    tags: Iterator[Tags | Mapping[str, Tags]] = iter(
         predictor.tag([given for given in words if given is not None]) if any(w is not None for w in words) else ()
     )
-    return [dataclasses.asdict(next(texts) if given is None else next(tags)) for given in words]
+    return [to_json(next(texts) if given is None else next(tags)) for given in words]
 
 
-def _check(row: Row, words: object, predictor: Predictor, source: Path) -> None:
+def _check(row: Row, words: object, predictor: AnyPredictor, source: Path) -> None:
     text = row.get("text")
     if words is None and isinstance(text, str):
         return
-    token = predictor.artifact.task.kind == "token"
+    token = tags_words(predictor.artifact)
     if token and isinstance(words, list) and all(isinstance(word, str) for word in words):
         return
     allowed = '"text", a string' + (', or "tokens", a list of strings' if token else "")

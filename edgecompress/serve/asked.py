@@ -14,7 +14,7 @@ from edgecompress.serve.settings import Settings
 FIELDS = {
     "text": "one text",
     "texts": "a list of texts",
-    "words": "a list of sentences, each a list of words (token tasks)",
+    "words": "a list of sentences, each a list of words (token tasks alone)",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

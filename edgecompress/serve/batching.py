@@ -14,12 +14,15 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate, islice, takewhile
 from typing import Any
 
+from edgecompress.runtime.pack import Predictions
+from edgecompress.runtime.predictions import Tags
+from edgecompress.runtime.reading import Prediction
 from edgecompress.serve.asked import Asked
 from edgecompress.serve.metrics import Metrics
 from edgecompress.serve.models import Served
@@ -238,10 +241,15 @@ def run(served: Served, batch: Sequence[Asked]) -> list[Fragments]:
     """Label the texts and the sentences of several requests in one go; return each request's JSON objects, in order."""
     texts = [text for asked in batch for text in asked.texts]
     sentences = [sentence for asked in batch for sentence in asked.sentences]
-    labelled = iter(served.predictor(texts) if texts else ())
-    tagged = iter(served.predictor.tag(sentences) if sentences else ())
+    labelled: Iterator[Prediction | Predictions] = iter(served.predictor(texts) if texts else ())
+    tagged: Iterator[Tags | Mapping[str, Tags]] = iter(served.predictor.tag(sentences) if sentences else ())
     found = [[*islice(labelled, len(asked.texts)), *islice(tagged, len(asked.sentences))] for asked in batch]
     return [[_to_json(one) for one in row] for row in found]
+
+
+def _to_json(one: Prediction | Predictions | Tags | Mapping[str, Tags]) -> str:
+    """Return what predictions.to_json does, as text; those of several heads stand by name in "heads"."""
+    return _encode({"heads": dict(one)} if isinstance(one, Mapping) else one)
 
 
 def _fields(one: Any) -> dict[str, Any]:
@@ -249,4 +257,4 @@ def _fields(one: Any) -> dict[str, Any]:
     return {name: getattr(one, name) for name in one.__dataclass_fields__}
 
 
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_fields).encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_fields).encode

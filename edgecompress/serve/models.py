@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecompress.artifact import Artifact, open_artifact
+from edgecompress.artifact import Artifact
 from edgecompress.errors import CheckError
+from edgecompress.pack import Pack, heads_of, open_any
+from edgecompress.runtime.pack import AnyPredictor, from_any
 from edgecompress.runtime.predictions import Label, Tagged
-from edgecompress.runtime.predictor import Prediction, Predictor, from_artifact
+from edgecompress.runtime.reading import Prediction
 from edgecompress.runtime.session import runtime_errors
 from edgecompress.serve.settings import Settings
 
@@ -28,21 +30,20 @@ class Served:
     """One generation of a model: a reload makes another one, and requests keep the one that they were accepted for."""
 
     name: str
-    predictor: Predictor
+    predictor: AnyPredictor
     stamp: Stamp
     loaded_at: float
 
     @property
-    def artifact(self) -> Artifact:
+    def artifact(self) -> Artifact | Pack:
         """What the predictor runs."""
         return self.predictor.artifact
 
 
 def open_model(name: str, folder: Path, settings: Settings) -> Served:
-    """Open the artifact in ``folder`` and check it. Raises ArtifactError, or CheckError when the self-check fails."""
+    """Open the artifact or pack in ``folder`` and check it. Raises ArtifactError, or CheckError for a failed check."""
     stamp = stamp_of(folder)  # before reading: a change while we read is seen as a change afterwards
-    artifact = open_artifact(folder)
-    predictor = from_artifact(artifact, threads=settings.threads, batch_size=settings.max_batch)
+    predictor = from_any(open_any(folder), threads=settings.threads, batch_size=settings.max_batch)
     self_check(predictor)
     return Served(name, predictor, stamp, time.time())
 
@@ -57,17 +58,18 @@ def stamp_of(folder: Path) -> Stamp:
     return tuple((name, one.st_ino, one.st_size, one.st_mtime_ns) for name, one in seen)
 
 
-def self_check(predictor: Predictor) -> None:
-    """Raise CheckError unless a short text gets finite probabilities of the artifact's own labels."""
+def self_check(predictor: AnyPredictor) -> None:
+    """Raise CheckError unless a short text gets finite probabilities of the artifact's own labels, from every head."""
     folder = predictor.artifact.folder
     try:
         (prediction,) = predictor([CHECK_TEXT])
     except runtime_errors() as error:
         why = " ".join(str(error).split())
         raise CheckError(f"{folder} cannot label a short text ({why}): export it again") from error
-    problem = _problem(prediction, predictor.artifact)
-    if problem:
-        raise CheckError(f"{folder} fails its self-check, {problem}: export it again")
+    for name, head in heads_of(predictor.artifact).items():
+        problem = _problem(prediction[name] if isinstance(prediction, Mapping) else prediction, head)
+        if problem:
+            raise CheckError(f"{folder} fails its self-check, {problem}: export it again")
 
 
 def _problem(prediction: Prediction, artifact: Artifact) -> str:
@@ -98,16 +100,27 @@ def give_back() -> None:
 
 def describe(served: Served) -> Mapping[str, Any]:
     """Return what /v1/models says: names and sizes (bytes, tokens), no path of this machine."""
-    artifact = served.artifact
+    opened = served.artifact
+    about = (
+        {"heads": {name: _describe(head) for name, head in opened.heads.items()}}
+        if isinstance(opened, Pack)
+        else _describe(opened)
+    )
     return {
         "name": served.name,
-        "task": artifact.task.name,
-        "kind": artifact.task.kind,
-        "spans": artifact.task.spans,
-        "labels": list(artifact.labels),
-        "max_length": artifact.max_length,
-        "scheme": artifact.scheme,
-        "parameters": artifact.parameters,
-        "model_sha256": artifact.checksums[artifact.model_file],
+        **about,
+        "model_sha256": opened.checksums[opened.model_file],
         "loaded_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(served.loaded_at)),
+    }
+
+
+def _describe(head: Artifact) -> Mapping[str, Any]:
+    return {
+        "task": head.task.name,
+        "kind": head.task.kind,
+        "spans": head.task.spans,
+        "labels": list(head.labels),
+        "max_length": head.max_length,
+        "scheme": head.scheme,
+        "parameters": head.parameters,
     }

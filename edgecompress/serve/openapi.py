@@ -58,15 +58,19 @@ def _ref(name: str) -> dict[str, Any]:
 
 
 def _schemas(settings: Settings) -> dict[str, Any]:
-    texts = {name: {"type": "string"} for name in ("name", "task", "kind", "scheme", "model_sha256", "loaded_at")}
-    model = {**texts, "spans": {"type": "boolean"}, "labels": _list({"type": "string"}),
-             "max_length": {"type": "integer"}, "parameters": {"type": "integer"}}  # fmt: skip
-    several = {"oneOf": [_ref("Label"), _ref("Tagged"), _ref("Tags")]}
+    file = {name: {"type": "string"} for name in ("name", "model_sha256", "loaded_at")}
+    head = {**{name: {"type": "string"} for name in ("task", "kind", "scheme")}, "spans": {"type": "boolean"},
+            "labels": _list({"type": "string"}), "max_length": {"type": "integer"},
+            "parameters": {"type": "integer"}}  # fmt: skip
+    one = [_ref("Label"), _ref("Tagged"), _ref("Tags")]
     error = _object({"code": {"type": "string", "enum": list(REFUSALS)}, "message": {"type": "string"}})
     return {
         "Request": _request(settings),
-        "Predictions": _object({"model": {"type": "string"}, "predictions": _list(several)}),
-        "Models": _object({"models": _list(_object(model))}),
+        "Predictions": _object({"model": {"type": "string"}, "predictions": _list({"oneOf": [*one, _ref("Heads")]})}),
+        "Heads": _object({"heads": _by_name({"oneOf": one})}),
+        "Models": _object({"models": _list({"oneOf": [_ref("Model"), _ref("Pack")]})}),
+        "Model": _object({**file, **head}),
+        "Pack": _object({**file, "heads": _by_name(_object(head))}),
         "Status": _object({"status": {"type": "string"}}),
         "OpenAPI": {"type": "object"},
         "Error": _object({"error": error}),
@@ -96,6 +100,10 @@ def _list(items: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": dict(items)}
 
 
+def _by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": dict(values)}
+
+
 def _of_class(kind: type[Any]) -> dict[str, Any]:
     """Return the schema of what dataclasses.asdict makes of ``kind``."""
     hints = get_type_hints(kind, localns={"Mapping": Mapping, "Sequence": Sequence})
@@ -108,7 +116,7 @@ def _of_type(hint: Any) -> dict[str, Any]:
     if hint in _PLAIN:
         return {"type": _PLAIN[hint]}
     if get_origin(hint) is Mapping:
-        return {"type": "object", "additionalProperties": _of_type(get_args(hint)[1])}
+        return _by_name(_of_type(get_args(hint)[1]))
     if isinstance(hint, GenericAlias) and get_origin(hint) is tuple:
         return _list(_of_type(get_args(hint)[0]))
     raise TypeError(f"no JSON schema is known for {hint}: add it to {__name__}")

@@ -18,7 +18,7 @@ let loaded = false;
 async function models() {
   const { models } = await ask("v1/models");
   const chosen = $("model").value;
-  $("model").replaceChildren(...models.map(one => { const option = make("option", `${one.name} (${one.task})`); option.value = one.name; return option; }));
+  $("model").replaceChildren(...models.map(one => { const option = make("option", `${one.name} (${one.task ?? Object.keys(one.heads).join(", ")})`); option.value = one.name; return option; }));
   if (models.some(one => one.name === chosen)) $("model").value = chosen;
   loaded = true;
 }
@@ -62,10 +62,15 @@ function words(found) {
 }
 
 function show(text, found) {
+  const ofHead = ([name, one]) => [make("h2", name), ...shown(text, one)];
+  $("result").replaceChildren(...(found.heads ? Object.entries(found.heads).flatMap(ofHead) : shown(text, found)));
+}
+
+function shown(text, found) {
   const parts = found.probabilities ? labels(found) : found.spans.length ? [spans(text, found), words(found)] : [words(found)];
   if (found.truncated) parts.push(make("p", `The last ${found.truncated} tokens were cut off: the model reads no more.`, "soft"));
   if (found.windows > 1) parts.push(make("p", `A long text: it was read in ${found.windows} windows.`, "soft"));
-  $("result").replaceChildren(...parts);
+  return parts;
 }
 
 const complain = error => $("result").replaceChildren(make("p", error.message, "bad"));

@@ -79,7 +79,7 @@ def _answers(schemas: Mapping[str, Any]) -> str:
     rows = [
         (task, ", ".join(schemas[name]["properties"]))
         for task, name in (("text task", "Label"), ("token task", "Tagged"), ("token task asked with words", "Tags"),
-                           ("one of words", "Word"), ("one of spans", "Span"))
+                           ("one of words", "Word"), ("one of spans", "Span"), ("pack, each head by name", "Heads"))
     ]  # fmt: skip
     intro = "<code>model</code>, and in <code>predictions</code> one object a text, in the order of the request."
     places = "start and end count characters (Unicode code points) of the text."

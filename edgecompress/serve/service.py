@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from edgecompress.artifact import Artifact
 from edgecompress.errors import EdgecompressError
+from edgecompress.pack import Pack, tags_words
 from edgecompress.runtime.session import runtime_errors
 from edgecompress.serve.asked import Asked
 from edgecompress.serve.batching import Batcher, Fragments
@@ -64,7 +66,7 @@ class Service:
     async def predict(self, asked: Asked) -> tuple[Served, Fragments]:
         """Return the answering model and one JSON object a text. Raises Refusal."""
         served = self._find(asked.model)
-        if asked.sentences and served.artifact.task.kind == "text":
+        if asked.sentences and not tags_words(served.artifact):
             raise Refusal("bad_request", f"{served.name} gives one label a text: send text or texts, not words")
         batcher = self._batchers[served.name]
         job = batcher.submit(served, asked)
@@ -149,8 +151,15 @@ def _version(served: Served) -> str:
 
 
 def _changes(old: Served, fresh: Served) -> list[tuple[str, object, object]]:
-    pairs = (
-        ("task", old.artifact.task.name, fresh.artifact.task.name),
-        ("labels", list(old.artifact.labels), list(fresh.artifact.labels)),
-    )
+    said: Mapping[str, Callable[[Artifact], object]] = {
+        "task": lambda head: head.task.name,
+        "labels": lambda head: list(head.labels),
+    }
+    pairs = [(what, _said(old.artifact, say), _said(fresh.artifact, say)) for what, say in said.items()]
     return [(what, before, after) for what, before, after in pairs if before != after]
+
+
+def _said(opened: Artifact | Pack, say: Callable[[Artifact], object]) -> object:
+    if isinstance(opened, Pack):
+        return {name: say(head) for name, head in opened.heads.items()}
+    return say(opened)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecompress.errors import InputError
-from edgecompress.files import named_path
-from edgecompress.runtime.predictor import BATCH
+from edgecompress.files import NAME, named_path
+from edgecompress.runtime.running import BATCH
 
 TOKEN_VARIABLE = "EDGECOMPRESS_TOKEN"  # noqa: S105 - the variable's name
 _TOKEN = re.compile(r"[!-~]+")  # what an HTTP header carries unchanged
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def name_folders(given: tuple[str, ...]) -> dict[str, Path]:
     for text in given:
         name, path = named_path(text)
         name = Path(path).resolve().name if name is None else name
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise InputError(
                 f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', as in NAME={path or 'PATH'}"
             )

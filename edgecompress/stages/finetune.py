@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgecompress.errors import RecipeError, TaskDataError
+from edgecompress.errors import RecipeError
 from edgecompress.options import Soft, TaskFiles, Training
+from edgecompress.stages.learner import NEEDS_TEACHER, Guide, Head, learner, refuse
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
-    from edgecompress.tasks import Task
-    from edgecompress.tasks.examples import Example
-
-Head = Literal["probe", "random"]
 
 
-def finetune(
+def finetune(  # noqa: PLR0913 - a stage's options are its schema
     bundle: Bundle,
     *,
     task: TaskFiles,
     head: Head = "probe",
+    encoder: Literal["tuned", "frozen"] = "tuned",
     teacher: str = "",
     corpora: tuple[Corpus, ...] = (),
     soft: Soft = Soft(),
@@ -33,60 +31,40 @@ def finetune(
 ) -> Bundle:
     """Put a head for TASK on the encoder and train both; the epoch that is best on the validation split is kept.
 
-    HEAD is where it starts: ``probe``, fitted to the encoder as it is (LP-FT, arXiv 2202.10054), or ``random``. Text
+    HEAD is where it starts: ``probe``, fitted to the encoder as it is (LP-FT, arXiv 2202.10054), ``random``, or
+    ``trained``, the one that ``multitask`` left for this task. A ``frozen`` ENCODER keeps its weights, so that
+    students of several tasks share them: only the head is trained, and with 0 epochs it stays where it starts. Text
     tasks get one label a text; token tasks one a word, on its first sub-token. With TEACHER (a model fine-tuned for the
     same task) the student also learns from what the teacher says of the examples and of lines of CORPORA. Raises
     TaskDataError for examples that cannot be read, and for validation labels that the training split lacks;
-    RecipeError for a teacher with other labels or another vocabulary.
+    RecipeError for a teacher with other labels or another vocabulary, and for a head that is not there.
     """
     import torch
 
-    from edgecompress.encoder import sources
-    from edgecompress.encoder.heads import attach
-    from edgecompress.training.data import drawn, task_batch, task_dataset
-    from edgecompress.training.lesson import Lesson, check_teacher, prepared
-    from edgecompress.training.probe import fit_head
-    from edgecompress.training.trainer import Data, fit, wants_bf16
+    from edgecompress.encoder.heads import frozen_encoder
+    from edgecompress.training.trainer import fit
 
-    if corpora and not teacher:
-        raise RecipeError("finetune reads corpora only for a teacher to label them: give a teacher, or no corpora")
-    row, train, validation, labels = _examples(task)
-    limit = min(training.max_length, longest_input(bundle))
-    check_length(bundle, limit)
-    model, lesson = attach(bundle.model, row.kind, labels, seed=training.seed), None
-    if teacher:
-        lesson = Lesson(sources.load(teacher), task, labels, corpora, soft, limit, training.seed)
-        check_teacher(lesson.teacher, bundle, model, labels)
-    splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
-    collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)
-    few = drawn(splits[0], training.examples, training.seed)
-    data = Data(few, collate, splits[1], _scorer(row, labels), f"eval_{row.metrics[0]}")
-    if head == "probe":
-        on_cpu = not torch.cuda.is_available()  # the probe runs where bundles live; a GPU's bfloat16 says nothing of it
-        fit_head(model, data.train, collate, seed=training.seed, bf16=on_cpu and wants_bf16(training))
-    module, data = prepared(model, data, lesson, bf16=wants_bf16(training)) if lesson else (model, data)
-    torch.manual_seed(training.seed)
-    details = fit(module, data, training, label=f"finetune {task.kind}")
+    given = {"head": head, "encoder": encoder, "teacher": teacher, "corpora": corpora, "training": training}
+    refuse("finetune", check(given))
+    frozen = encoder == "frozen"  # then the teacher's states could move nothing but their own projection
+    made = learner(bundle, task, head, Guide(teacher, corpora, replace(soft, states=0.0) if frozen else soft), training)
+    with frozen_encoder(made.model) if frozen else nullcontext():
+        torch.manual_seed(training.seed)
+        details = fit(made.module, made.data, training, label=f"finetune {task.kind}")
     options = {"teacher": Path(teacher).name, "corpora": corpora, "soft": soft} if teacher else {}
-    details = {"labels": list(labels), "examples": len(data.train), **details}
-    step = record("finetune", model, details, task=task, head=head, **options, training=training)
-    return bundle.then(step, model=model.eval())
+    details = {"labels": list(made.labels), "examples": len(made.data.train), **details}
+    step = record("finetune", made.model, details, task=task, head=head, encoder=encoder, **options, training=training)
+    return bundle.then(step, model=made.model.eval())
 
 
-def _examples(task: TaskFiles) -> tuple[Task, tuple[Example, ...], tuple[Example, ...], tuple[str, ...]]:
-    """Return the task's row, its training and validation examples, and the labels of the former."""
-    from edgecompress.tasks import TASKS
-    from edgecompress.tasks.examples import check_labels, labels_of, read_examples
-
-    if task.kind not in TASKS:
-        raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
-    row = TASKS[task.kind]
-    train, validation = (read_examples(files, row) for files in (task.train, task.validation))
-    labels = labels_of(train)
-    if len(labels) == 1:
-        raise TaskDataError(f"{task.train[0]}: only the label {labels[0]!r} occurs, at least two are needed")
-    check_labels(labels, validation, "validation")
-    return row, train, validation, labels
+def check(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the options ``given``, as far as options alone tell."""
+    training = given.get("training")
+    if given.get("corpora") and not given.get("teacher"):
+        yield NEEDS_TEACHER
+    untrained = training is not None and not training.steps and not training.epochs
+    if given.get("encoder") == "frozen" and given.get("head") == "random" and untrained:
+        yield "a random head on a frozen encoder, and no training: choose head 'probe' or 'trained', or give epochs"
 
 
 def longest_input(bundle: Bundle) -> int:
@@ -103,20 +81,3 @@ def check_length(bundle: Bundle, length: int) -> None:
     shortest, longest = 3, longest_input(bundle)  # one token between the two specials
     if not shortest <= length <= longest:
         raise RecipeError(f"max_length {length}: this model takes {shortest} to {longest} tokens")
-
-
-def _scorer(task: Task, labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
-    """Return the metrics of (predictions, labels), each (examples,) or (examples, length) with ignored positions."""
-    from edgecompress.encoder.importance import IGNORED
-    from edgecompress.tasks.scores import score
-
-    def metrics(prediction: Any) -> dict[str, float]:
-        gold, said = prediction.label_ids, prediction.predictions
-        if gold.ndim == 1:
-            gold, said = gold[:, None], said[:, None]
-        real = gold != IGNORED
-        names = [[labels[i] for i in row[keep]] for row, keep in zip(gold, real, strict=True)]
-        guesses = [[labels[i] for i in row[keep]] for row, keep in zip(said, real, strict=True)]
-        return score(task, names, guesses)
-
-    return metrics

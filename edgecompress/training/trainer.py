@@ -24,16 +24,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from edgecompress.errors import InputError, OutputError
 from edgecompress.files import need_space, output_error
 from edgecompress.options import Training
 from edgecompress.progress import report
+from edgecompress.training.sampler import EpochSampler
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import TrainerControl, TrainerState
+
+    from edgecompress.training.mixture import Mixture
+    from edgecompress.training.sampler import TaskSampler
 
 _WEIGHTS = "module.safetensors"
 _SHORT = 128  # tokens
@@ -69,14 +72,17 @@ def working_folder() -> Iterator[Path]:
 @dataclass(frozen=True)
 class Data:
     """``train`` and how to collate it; ``validation`` and ``score`` (predictions, labels → metrics) pick the best epoch
-    by ``headline``.
+    by ``headline``. ``parts`` are other metrics that are worth keeping; ``sampler`` draws an epoch's rows, by default
+    :class:`EpochSampler`.
     """
 
-    train: Dataset
-    collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
-    validation: Dataset | None = None
+    train: Dataset | Mixture
+    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
+    validation: Dataset | Mixture | None = None
     score: Callable[[Any], dict[str, float]] | None = None
     headline: str = ""
+    parts: tuple[str, ...] = ()
+    sampler: TaskSampler | None = None
 
 
 def bf16_supported() -> bool:
@@ -92,12 +98,14 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     """Train ``module`` (its forward returns {"loss": …}) in place and return what happened.
 
     The result holds ``steps``, ``loss`` (the last one logged), ``curve`` (pairs of step and loss) and, with validation
-    data, ``best`` (the headline metric) and ``scores`` (pairs of step and metric).
+    data, ``best`` (the headline metric), ``scores`` (pairs of step and metric) and ``parts`` (such pairs by name).
+    Where nothing is trained, validation data are scored once.
 
     Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
     be written.
     """
-    if not options.steps and not options.epochs:
+    trains = bool(options.steps or options.epochs)
+    if not trains and not data.score:
         return {"steps": 0}
     _set_dropout(module, options.dropout)
     with working_folder() as work:
@@ -111,26 +119,41 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
             preprocess_logits_for_metrics=_argmax if data.score else None,
             callbacks=[_Signs(label)],
         )
+        trainer.sampler = data.sampler
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
         try:
             with _fast_attention(module, options), warnings.catch_warnings():
                 # transformers 4 says so of two checkpoints within a second, and then sorts them by number
                 warnings.filterwarnings("ignore", "mtime may not be reliable")
-                trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+                trainer.train(resume_from_checkpoint=_last_checkpoint(work)) if trains else trainer.evaluate()
         except OSError as error:
             raise output_error(work, error) from error
         except SafetensorError as error:
             raise OutputError(f"cannot write {work}: {error}") from error
     module.to("cpu")  # where bundles live, whatever trained them
-    best: dict[str, Any] = {"best": trainer.state.best_metric} if data.score else {}
     history = trainer.state.log_history
-    losses = [[row["step"], round(float(row["loss"]), 4)] for row in history if "loss" in row]
-    if data.score:
-        key = f"eval_{data.headline}"
-        best["scores"] = [[row["step"], round(float(row[key]), 2)] for row in history if key in row]
+    losses = _points(history, "loss", 4)
     thin = -(-len(losses) // _CURVE) or 1
     curve = losses[::-1][::thin][::-1]  # the last one always
-    return {"steps": trainer.state.global_step, "loss": losses[-1][1] if losses else None, "curve": curve, **best}
+    last = losses[-1][1] if losses else None
+    return {"steps": trainer.state.global_step, "loss": last, "curve": curve, **_scores(history, data)}
+
+
+def _scores(history: list[dict[str, Any]], data: Data) -> dict[str, Any]:
+    if not data.score:
+        return {}
+    headline = f"eval_{data.headline}"
+    found: dict[str, Any] = {
+        "best": max(float(row[headline]) for row in history if headline in row),
+        "scores": _points(history, headline, 2),
+    }
+    return (
+        {**found, "parts": {name: _points(history, f"eval_{name}", 2) for name in data.parts}} if data.parts else found
+    )
+
+
+def _points(history: list[dict[str, Any]], name: str, digits: int) -> list[list[float]]:
+    return [[row["step"], round(float(row[name]), digits)] for row in history if name in row]
 
 
 @contextmanager
@@ -248,6 +271,8 @@ class _Signs(TrainerCallback):  # type: ignore[misc]
 class _Trainer(Trainer):  # type: ignore[misc]
     """Saves any module with shared tensors, and loads strictly: the stock Trainer only warns about missing keys."""
 
+    sampler: TaskSampler | None = None
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
         if not self.args.should_save:
             return
@@ -263,30 +288,9 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def _load_best_model(self) -> None:
         load_model(self.accelerator.unwrap_model(self.model), Path(self.state.best_model_checkpoint) / _WEIGHTS)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler | TaskSampler:  # noqa: ARG002
+        if self.sampler:
+            return self.sampler
         data = self.train_dataset
         lengths = list(data["length"]) if "length" in data.column_names else None
         return EpochSampler(len(data), self.args.train_batch_size, self.args.seed, lengths)
-
-
-class EpochSampler:
-    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch continues the same one.
-
-    With ``lengths``, texts of similar length meet in a batch: padding is computed like any other token.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int, lengths: list[int] | None = None) -> None:
-        self.count, self.batch_size, self.seed, self.lengths, self.epoch = count, batch_size, seed, lengths, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation; accelerate calls this at the start of each epoch."""
-        self.epoch = int(epoch)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        if self.lengths is None:
-            return iter(torch.randperm(self.count, generator=generator).tolist())
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))

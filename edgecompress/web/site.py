@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgecompress.artifact import Artifact
-from edgecompress.errors import InputError, OutputError
+from edgecompress.errors import ArtifactError, InputError, OutputError
 from edgecompress.files import new_folder, write_text
-from edgecompress.runtime.predictor import unseen_tag
+from edgecompress.runtime.reading import unseen_tag
 from edgecompress.web.pattern import to_javascript
 from edgecompress.web.vendor import packages
 
@@ -113,6 +113,9 @@ def describe(artifact: Artifact, wording: Wording) -> dict[str, Any]:
             f"quantize it first"
         )
     task, labels = artifact.task, artifact.labels
+    if task.kind == "text" and artifact.word_pattern is not None:
+        raise ArtifactError(f"{artifact.folder} reads the words of a text to label it, the page reads it as it "
+                            f"is: give an artifact without a word pattern")  # fmt: skip
     return {
         "title": wording.title,
         "examples": list(wording.examples),
@@ -157,7 +160,7 @@ def _write_shell(draft: Path, names: Mapping[str, str], wording: Wording, about:
         "title": wording.title,
         "kind": _KINDS.get(about["task"], about["task"]),
         "language": wording.language,
-        **{name: path for name, path in names.items() if name in ("app.js", "style.css", "site.json")},
+        **{name: path for name, path in names.items() if name in (*_SCRIPTS, "ort.mjs", "tokenizers.mjs", "site.json")},
     }
     page = (static / "index.html").read_text(encoding="utf-8")
     for name, text in said.items():

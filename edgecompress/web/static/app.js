@@ -3,7 +3,7 @@
 const PAUSE = 150; // ms without a key before a prediction
 const MOST_THREADS = 4;
 const WARM = 3;
-const WAIT = 8000; // ms for the service worker, before the page goes on without it
+const LARGE = (site) => ["ort.wasm", site.model, "tokenizer.json"].map((name) => site.files[name]);
 const at = (id) => document.getElementById(id);
 const url = (path) => new URL(path, document.baseURI).href;
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
@@ -34,18 +34,21 @@ function checkBrowser() {
   }
 }
 
-// So that the first visit's large files pass through the worker, which keeps them. Without one the page works, too.
-async function startWorker() {
-  if (!navigator.serviceWorker) return;
+// For the next visit, and only once a first result stands there: what was loaded is laid where the worker looks before
+// it asks the network, so that the large files travel once. Without a worker the page works, too.
+async function keep(site, large) {
+  if (!navigator.serviceWorker || !globalThis.caches) return;
   try {
-    const registration = await navigator.serviceWorker.register("sw.js");
-    const next = registration.installing ?? registration.waiting;
-    if (navigator.serviceWorker.controller || !next) return;
-    await new Promise((done) => {
+    if (!(await navigator.serviceWorker.getRegistration())) {
+      const cache = await caches.open(`edgecompress ${url("./")} loaded`); // the worker removes it when it has all
+      await Promise.all(LARGE(site).map(({ path }, index) => cache.put(url(path), new Response(large[index]))));
+    }
+    const claimed = new Promise((done) => {
       navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
-      next.addEventListener("statechange", () => next.state === "redundant" && done());
-      setTimeout(done, WAIT);
     });
+    await navigator.serviceWorker.register("sw.js");
+    if (!navigator.serviceWorker.controller) await claimed; // never, where a visitor went past the worker
+    await tellKept(site);
   } catch (error) {
     console.warn("The page cannot be kept for use without a network:", error);
   }
@@ -83,7 +86,7 @@ async function loadLarge({ path, bytes }, progress) {
 }
 
 async function loadAll(site) {
-  const large = ["ort.wasm", site.model, "tokenizer.json"].map((name) => site.files[name]);
+  const large = LARGE(site);
   const total = large.reduce((sum, file) => sum + file.bytes, 0);
   let done = 0;
   const progress = (bytes) => {
@@ -95,10 +98,10 @@ async function loadAll(site) {
   return Promise.all(large.map((file) => loadLarge(file, progress)));
 }
 
-async function open(site) {
+async function open(site, loading) {
   const modules = ["ort.mjs", "tokenizers.mjs", "predict.js"].map((name) => import(url(site.files[name].path)));
   const [[wasm, model, tokenizerJson], [ort, { Tokenizer }, { predictor }]] = await Promise.all([
-    loadAll(site), Promise.all(modules),
+    loading, Promise.all(modules),
   ]);
   at("stage").textContent = "Starting the model";
   ort.env.wasm.wasmBinary = wasm;
@@ -238,18 +241,18 @@ function start(site, predict) {
   const choose = (text) => {
     clearTimeout(timer);
     at("text").value = text;
-    update(text);
+    return update(text);
   };
   offerExamples(site, choose);
   at("loading").hidden = true;
   at("tool").hidden = false;
-  choose(at("text").value || site.examples[0] || "");
+  const first = choose(at("text").value || site.examples[0] || "");
   // on a phone this would open the keyboard over the result
   if (matchMedia("(hover: hover)").matches) at("text").focus({ preventScroll: true });
+  return first;
 }
 
 async function tellKept(site) {
-  if (!navigator.serviceWorker?.controller || !globalThis.caches) return;
   const kept = await Promise.all(Object.values(site.files).map((file) => caches.match(url(file.path))));
   at("kept").hidden = !kept.every(Boolean);
 }
@@ -257,16 +260,17 @@ async function tellKept(site) {
 async function main() {
   checkBrowser();
   const site = await (await load(document.querySelector("meta[name=site]").content)).json();
-  at("facts").textContent = [megabytes(site.files[site.model].bytes), `${(site.parameters / 1e6).toFixed(1)} M parameters`,
-    site.scheme, `${site.labels.length} labels`].map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");
-  await startWorker();
+  const facts = [megabytes(site.files[site.model].bytes), `${(site.parameters / 1e6).toFixed(1)} M parameters`, site.scheme,
+    `${site.labels.length} labels`];
+  at("facts").replaceChildren(...facts.flatMap((fact) => [make("span", {}, fact), " "]));
   watchUpdates();
-  const predict = await open(site);
+  const loading = loadAll(site);
+  const predict = await open(site, loading);
   // the first runs also plan memory and compile: not times to show
   for (let run = 0; run < WARM; run += 1) await predict(site.examples[0] || "a");
   globalThis.edgecompress = { site, predict }; // for tests, and for the curious in the console
-  start(site, predict);
-  await tellKept(site);
+  await start(site, predict);
+  await keep(site, await loading);
 }
 
 main().catch(fail);

@@ -20,10 +20,9 @@ async function keep(cache, path) {
 
 async function install() {
   const cache = await caches.open(CACHE);
-  // The first visit's page loads the large files itself, through fetch() below, so that they travel once and it can
-  // show how far they are. An update must be whole before it takes over.
-  const wanted = self.registration.active ? [...SMALL, ...LARGE] : SMALL;
-  await Promise.all(wanted.map((path) => keep(cache, path)));
+  // The first visit's page has loaded the large files itself, to show how far they are, and laid them into a cache of
+  // its own. A worker, the first one or an update, must be whole before it takes over.
+  await Promise.all([...SMALL, ...LARGE].map((path) => keep(cache, path)));
   await self.skipWaiting();
 }
 

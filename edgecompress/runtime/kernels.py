@@ -1,0 +1,45 @@
+"""What this CPU's int8 instructions do to a sum: on old x86 they overflow, and nothing else tells."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_SIGNED = ("dynamic-int8", "int8", "int4", "static-int8")  # schemes whose weights are signed and use all 8 bits
+_SAFE = "-reduced"
+
+
+class SaturationWarning(UserWarning):
+    """An artifact's int8 sums overflow on this CPU, so that labels may differ from those of other machines."""
+
+
+def cpu_fields(path: Path = CPUINFO) -> dict[str, str]:
+    """Return the first value of every field in a file of the form of /proc/cpuinfo; none when there is no such file."""
+    fields: dict[str, str] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    return fields
+
+
+def saturates(scheme: str, cpuinfo: Path = CPUINFO) -> bool:
+    """Whether products of ``scheme`` overflow here: x86 without VNNI adds pairs of u8·s8 products in 16 bits.
+
+    (The instruction is VPMADDUBSW.) False where the system does not tell its CPU's instructions.
+    """
+    flags = set(cpu_fields(cpuinfo).get("flags", "").split())
+    return "avx2" in flags and not flags & _VNNI and scheme.startswith(_SIGNED) and not scheme.endswith(_SAFE)
+
+
+def warn_if_saturating(scheme: str, cpuinfo: Path = CPUINFO) -> None:
+    """Give a :class:`SaturationWarning` where :func:`saturates`."""
+    if saturates(scheme, cpuinfo):
+        warnings.warn(
+            f"this CPU has no VNNI instructions: sums of {scheme} overflow on it, and labels may differ from those of "
+            f"other machines; quantize with --scheme int8-tables4{_SAFE}, or take the fp32 artifact",
+            SaturationWarning,
+            stacklevel=4,
+        )
