@@ -1,4 +1,4 @@
-"""Requests that nobody should send, over real sockets, to a real server. See serve_kinds.py and serve_wire.py."""
+"""Requests that nobody should send, over real sockets, to a real server: see serve_kinds, serve_wire, serve_clients."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from serve_clients import CLIENTS
 from serve_kinds import BODIES, Case, World, whole
 from serve_process import Process
 from serve_wire import WIRE
 
-KINDS = {**BODIES, **WIRE}
+KINDS = {**BODIES, **WIRE, **CLIENTS}
 WARM_UP = 2_000  # requests before memory is called steady
 EVERY = 25  # a good request between so many
 ABREAST = 16  # clients
