@@ -100,6 +100,6 @@ def page() -> str:
         f"A demo student in int8: {sent['gzip']:.1f} MB over the wire from a host that compresses WebAssembly, "
         f"{sent['plain']:.1f} MB from one that does not; headless Chromium with an empty profile shows the first label "
         f"{found['page_first_prediction_s']:.1f} s after the navigation began ({found['host']['cores']} core of "
-        f"{found['host']['cpu']}; {found['page_first_prediction_cpu_s']:.1f} s of CPU, all its processes together). Labels "
-        f"as Python's on 200 texts a task (words for token tasks): {', '.join(labels)}."
+        f"{found['host']['cpu']}; {found['page_first_prediction_cpu_s']:.1f} s of CPU, all its processes together). "
+        f"Labels as Python's on 200 texts a task (words for token tasks): {', '.join(labels)}."
     )

@@ -51,7 +51,8 @@ PARTS = (  # file, name in the summary → name in the file, what makes it
      "serve.py fuzz ARTIFACT…"),
     ("soak", {"soak_minutes": "minutes", "soak_wrong": "wrong", "rss_growth_mb": "rss_growth_mb"},
      "serve.py soak ARTIFACT…"),
-    ("page", {name: name for name in ("page_first_prediction_s", "page_transfer_mb")}, "page.py"),
+    ("page", {"page_first_prediction_s": "page_first_prediction_s", "page_transfer_mb": "page_transfer_mb.gzip",
+              "page_transfer_plain_mb": "page_transfer_mb.plain"}, "page.py"),
     ("arm", {"arm_label_agreement": "arm_label_agreement"}, "arm.py"),
     ("footprint", {name: name for name in ("base_install_mb", "cold_import_s", "rss_mb")}, "footprint.py"),
 )  # fmt: skip
@@ -170,10 +171,13 @@ def summary() -> None:
     click.echo(json.dumps(found, indent=1))
 
 
-def _of(data: dict[str, Any], where: str) -> Any:
-    """Return what is at ``where``; of the figures of several artifacts the first one's."""
+def _of(data: Any, where: str) -> Any:
+    """Return what is at ``where``, names with dots between; of the figures of several artifacts the first one's."""
     figures = data.get("figures")
-    return (next(iter(figures.values())) if figures else data)[where]
+    found = next(iter(figures.values())) if figures else data
+    for name in where.split("."):
+        found = found[name]
+    return found
 
 
 @main.command("soak")
