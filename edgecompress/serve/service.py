@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Service:
         self.draining = False
         self.predicting = 0  # requests
         self._batchers: dict[str, Batcher] = {}
+        self._loader = ThreadPoolExecutor(1, "loader")  # one: glibc keeps what a thread has freed for that thread
         self._folders = {name: served.artifact.folder for name, served in models.items()}
         self._last_seen: dict[str, Stamp] = {}
         self._failed: dict[str, Stamp] = {}
@@ -61,6 +63,7 @@ class Service:
                 task.cancel()
             for batcher in batchers.values():
                 batcher.close()
+            self._loader.shutdown(wait=False, cancel_futures=True)
             await asyncio.wait(tasks)
 
     async def predict(self, asked: Asked) -> tuple[Served, Fragments]:
@@ -116,7 +119,8 @@ class Service:
         folder, old, begin = self._folders[name], self.models[name], time.perf_counter()
         stamp = await asyncio.to_thread(stamp_of, folder)
         try:
-            fresh = await asyncio.to_thread(open_model, name, folder, self.settings)
+            loop = asyncio.get_running_loop()
+            fresh = await loop.run_in_executor(self._loader, open_model, name, folder, self.settings)
         except (EdgecompressError, OSError) as error:
             self._failed[name] = stamp
             self.metrics.reloads.labels(name, "failed").inc()
