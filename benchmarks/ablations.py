@@ -15,7 +15,6 @@ splits. Rows that WORK or the results hold already are not made again: stop it, 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,26 +24,23 @@ from typing import Any
 import click
 import torch
 from rich.console import Console
+from students import ROOT, Entry, name_of, random_weights, shipped
 
 from edgecompress import pipeline
 from edgecompress import recipe as recipes
 from edgecompress.bench.host import host
 from edgecompress.commands.show import progress
 from edgecompress.encoder import sources
-from edgecompress.encoder.bundle import Bundle, read_history, save
+from edgecompress.encoder.bundle import read_history
 from edgecompress.encoder.surgery import keep_layers
-from edgecompress.files import new_folder, write_json
-from edgecompress.records import Step
+from edgecompress.files import write_json
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "ablations"
 SHIPPED = ROOT / "models" / "paper-e5-small"
 TASKS = ("sentiment", "ner", "pos")
 SEEDS = (0, 1, 2)
 LAYERS = 6
 TUNING = {"epochs": 3, "examples": 2000, "batch_size": 16, "learning_rate": 2e-4}
-
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def _row(name: str, steps: int, out: Path) -> dict[str, Any]:
 
 def _stages(name: str, variant: Variant, steps: int) -> tuple[list[Entry], list[Entry]]:
     """Return the stages up to the adapted teacher, shared by many rows, and those of the row's student."""
-    of = {_name(entry): entry for entry in reversed(_shipped()["stages"])}
+    of = {name_of(entry): entry for entry in reversed(shipped(SHIPPED.name)["stages"])}
     adapted = "-".join(["adapt", *variant.adapt.values(), *(["whole"] if variant.trim == "last" else [])])
     adapt = {**of["adapt"], **variant.adapt, "name": adapted, "training": {**of["adapt"]["training"], "steps": steps}}
     distill = {
@@ -129,14 +125,8 @@ def _stages(name: str, variant: Variant, steps: int) -> tuple[list[Entry], list[
 
 def _random(adapted: Path, out: Path) -> Path:
     """Write a student of the same shape as the others with random weights, and return its folder."""
-    folder, teacher = out / "random", sources.load(str(adapted))
-    if not folder.is_dir():
-        torch.manual_seed(0)
-        shape = keep_layers(teacher.model, list(range(LAYERS)))
-        model = type(shape)(shape.config).eval()
-        with new_folder(folder) as draft:
-            save(Bundle(model, teacher.tokenizer, (Step("random", {"seed": 0}, int(model.num_parameters())),)), draft)
-    return folder.resolve()
+    teacher = sources.load(str(adapted))
+    return random_weights(keep_layers(teacher.model, list(range(LAYERS))), teacher.tokenizer, out / "random", 0)
 
 
 def _tuning(name: str, source: str, seed: int) -> Entry:
@@ -154,18 +144,10 @@ def _plan(raw: Mapping[str, Any]) -> recipes.Recipe:
 
 
 def _common() -> dict[str, Any]:
-    shipped = _shipped()
-    return {key: shipped[key] for key in ("teacher", "data", "corpora")} | {
-        "tasks": {task: shipped["tasks"][task] for task in TASKS},
+    paper = shipped(SHIPPED.name)
+    return {key: paper[key] for key in ("teacher", "data", "corpora")} | {
+        "tasks": {task: paper["tasks"][task] for task in TASKS},
     }
-
-
-def _shipped() -> dict[str, Any]:
-    return tomllib.loads((SHIPPED / "recipe.toml").read_text(encoding="utf-8"))
-
-
-def _name(entry: Entry) -> str:
-    return str(entry.get("name", entry["stage"]))
 
 
 @main.command()

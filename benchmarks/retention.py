@@ -20,7 +20,6 @@ benchmarks/results/retention, one file a run. The rows:
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +30,7 @@ import click
 import numpy as np
 import torch
 from rich.console import Console
+from students import ROOT, Entry, name_of, random_weights, shipped
 
 from edgecompress import deliver, pipeline
 from edgecompress import recipe as recipes
@@ -39,15 +39,13 @@ from edgecompress.bench.host import host
 from edgecompress.bench.quality import predict
 from edgecompress.commands.show import progress
 from edgecompress.encoder import sources
-from edgecompress.encoder.bundle import Bundle, read_history, save
-from edgecompress.files import new_folder, write_json
-from edgecompress.records import Step
+from edgecompress.encoder.bundle import read_history
+from edgecompress.files import write_json
 from edgecompress.runtime.predictor import from_artifact
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example, read_examples
 from edgecompress.tasks.scores import score
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "retention"
 LANGUAGES = ("mlt", "slk", "swh")
 RECIPES = ("teacher", "default", "paper", "cut-only", "scratch")
@@ -61,8 +59,6 @@ SHARED = ("trim", "teacher")  # stages that every run of a language has in commo
 HEADLINE = ("topic", "sentiment", "ner", "pos")
 LONGER = 3  # times the epochs where no copies and unlabelled lines are mixed in
 RESAMPLES = 300
-
-Entry = dict[str, Any]
 
 
 @click.group()
@@ -110,14 +106,14 @@ def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
     Trimming and the fine-tuned teacher are shared by all rows of a language, what comes before the width by its sizes,
     what comes before fine-tuning by its seeds.
     """
-    shipped = _shipped(f"e5-small-{language}")
-    shared = [e for e in shipped["stages"] if _name(e) in SHARED]
-    entries = [dict(e) for e in _shipped("paper-e5-small")["stages"]] if kind == "paper" else shipped["stages"]
-    own = [] if kind == "teacher" else [dict(e) for e in entries if _name(e) not in SHARED]
+    whole = shipped(f"e5-small-{language}")
+    shared = [e for e in whole["stages"] if name_of(e) in SHARED]
+    entries = [dict(e) for e in shipped("paper-e5-small")["stages"]] if kind == "paper" else whole["stages"]
+    own = [] if kind == "teacher" else [dict(e) for e in entries if name_of(e) not in SHARED]
     named, shape = {name: name for name in SHARED}, SHAPES[size]
     wide = "ffn" in shape  # all stages depend on the size
     for entry in own:
-        old, wide = _name(entry), wide or entry["stage"] == "truncate"
+        old, wide = name_of(entry), wide or entry["stage"] == "truncate"
         whose = "default" if kind != "paper" and entry["stage"] in ("prune", "truncate") else kind
         last = f"s{seed}" if entry["stage"] == "finetune" else old
         entry["name"] = named[old] = "-".join([whose, *([size] if wide else []), last])
@@ -128,22 +124,14 @@ def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
         if entry["stage"] == "finetune":
             entry["training"] = {**entry["training"], "seed": seed}
         if entry["stage"] == "finetune" and kind == "paper":
-            entry["tasks"] = list(shipped["tasks"])
+            entry["tasks"] = list(whole["tasks"])
     if own:
         own[0].setdefault("from", "trim")
     if kind in ("cut-only", "scratch"):
         own = [_untrained(e) for e in own]
     name = own[-1]["name"] if own else "teacher"
-    common = {key: shipped[key] for key in ("teacher", "data", "corpora", "tasks")}
+    common = {key: whole[key] for key in ("teacher", "data", "corpora", "tasks")}
     return {**common, "name": name, "stages": [*shared, *own], "export": {"stages": [name], "schemes": []}}
-
-
-def _name(entry: Entry) -> str:
-    return str(entry.get("name", entry["stage"]))
-
-
-def _shipped(model: str) -> dict[str, Any]:
-    return tomllib.loads((ROOT / "models" / model / "recipe.toml").read_text(encoding="utf-8"))
 
 
 def _untrained(entry: Entry) -> Entry:
@@ -162,14 +150,10 @@ def _from_scratch(raw: dict[str, Any], out: Path) -> dict[str, Any]:
     cuts = [e for e in raw["stages"] if e["stage"] != "finetune"]
     plan = recipes.parse({**raw, "stages": cuts, "export": {}}, ROOT / "models" / f"e5-small-{out.name}", raw["name"])
     cut = list(pipeline.run(plan, out).values())[-1]
-    shape, folder = sources.load(str(cut.folder)), out / f"random-s{seed}-{cut.key[:8]}"
-    if not folder.is_dir():
-        torch.manual_seed(seed)
-        model = type(shape.model)(shape.model.config).eval()
-        with new_folder(folder) as draft:
-            save(Bundle(model, shape.tokenizer, (Step("random", {"seed": seed}, int(model.num_parameters())),)), draft)
+    shape = sources.load(str(cut.folder))
+    folder = random_weights(shape.model, shape.tokenizer, out / f"random-s{seed}-{cut.key[:8]}", seed)
     tunes = [{**e, "from": "teacher", "head": "random"} for e in raw["stages"] if e.get("name") == raw["name"]]
-    return {**raw, "teacher": str(folder.resolve()), "stages": tunes}
+    return {**raw, "teacher": str(folder), "stages": tunes}
 
 
 def _scored(artifact: Artifact, examples: tuple[Example, ...]) -> dict[str, Any]:

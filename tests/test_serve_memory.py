@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import sys
 from edgecompress.bench.memory import resident
-from edgecompress.serve.models import give_back, hold_less
+from edgecompress.serve.memory import hold_less
 
 if "held" in sys.argv:
     hold_less()

@@ -72,7 +72,7 @@ def serve(artifacts: tuple[str, ...], host: str, port: int, token_file: Path | N
     """  # noqa: D301 - \b is click's sign for lines as they are
     require("starlette", "uvicorn", "httptools", "prometheus_client", extra="serve")
     from edgecompress.serve.logs import event, to_stderr
-    from edgecompress.serve.models import hold_less
+    from edgecompress.serve.memory import hold_less
     from edgecompress.serve.server import address_of, bind
     from edgecompress.serve.server import serve as run
     from edgecompress.serve.service import Service, load_models

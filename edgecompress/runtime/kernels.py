@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -25,18 +26,17 @@ def cpu_fields(path: Path = CPUINFO) -> dict[str, str]:
     return fields
 
 
-def saturates(scheme: str, cpuinfo: Path = CPUINFO) -> bool:
-    """Whether products of ``scheme`` overflow here: x86 without VNNI adds pairs of u8·s8 products in 16 bits.
+def saturates(scheme: str, flags: Collection[str]) -> bool:
+    """Whether products of ``scheme`` overflow on a CPU with these ``flags``, as /proc/cpuinfo names instructions.
 
-    (The instruction is VPMADDUBSW.) False where the system does not tell its CPU's instructions.
+    x86 without VNNI adds pairs of u8·s8 products in 16 bits (VPMADDUBSW). False where the system tells no flags.
     """
-    flags = set(cpu_fields(cpuinfo).get("flags", "").split())
-    return "avx2" in flags and not flags & _VNNI and scheme.startswith(_SIGNED) and not scheme.endswith(_SAFE)
+    return "avx2" in flags and _VNNI.isdisjoint(flags) and scheme.startswith(_SIGNED) and not scheme.endswith(_SAFE)
 
 
-def warn_if_saturating(scheme: str, cpuinfo: Path = CPUINFO) -> None:
-    """Give a :class:`SaturationWarning` where :func:`saturates`."""
-    if saturates(scheme, cpuinfo):
+def warn_if_saturating(scheme: str) -> None:
+    """Give a :class:`SaturationWarning` where products of ``scheme`` overflow on this CPU."""
+    if saturates(scheme, cpu_fields(CPUINFO).get("flags", "").split()):
         warnings.warn(
             f"this CPU has no VNNI instructions: sums of {scheme} overflow on it, and labels may differ from those of "
             f"other machines; quantize with --scheme int8-tables4{_SAFE}, or take the fp32 artifact",

@@ -30,9 +30,8 @@ from edgecompress.serve.refusal import Refusal
 from edgecompress.serve.settings import Settings
 
 Fragments = list[str]  # one JSON object a text
-_EARLY = (
-    0.0005  # seconds for each request of a run, after which what is done is told: telling takes the core's time, too
-)
+# Seconds for each request of a run, after which what is done is told: telling takes the core's time, too
+_EARLY = 0.0005
 
 
 @dataclass(eq=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ from edgecompress.serve.settings import Settings
 
 CHECK_TEXT = "One short text, to see that it works: 1, 2, 3."
 _SUM_TOLERANCE = 1e-3
-_M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # malloc.h's number; bytes
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
@@ -85,27 +82,6 @@ def _problem(prediction: Prediction, artifact: Artifact) -> str:
     if not whole or not all(math.isfinite(share) and 0 <= share <= 1 + _SUM_TOLERANCE for share in shares):
         return "its probabilities are none"
     return ""
-
-
-def hold_less() -> None:
-    """Let this process take every large block from the system and give it back when it is freed, where glibc allows.
-
-    Left alone glibc raises the size from which it does so to that of what was freed, 32 MB at most; the weights of
-    models that were loaded again then stay in its heaps: 24 reloads of three models left 279 MB where 208 do (with the
-    one loading thread of ``Service``). Blocks below 1 MB stay with glibc: from the system, runs took 4 to 11 % longer.
-    """
-    _glibc("mallopt", _M_MMAP_THRESHOLD, _LARGE)
-
-
-def give_back() -> None:
-    """Return freed memory to the system, where the C library is glibc: it keeps it for the thread that freed it."""
-    _glibc("malloc_trim", 0)
-
-
-def _glibc(name: str, *given: int) -> None:
-    call = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
-    if call is not None:
-        call(*given)
 
 
 def describe(served: Served) -> Mapping[str, Any]:

@@ -17,8 +17,9 @@ from edgecompress.runtime.session import runtime_errors
 from edgecompress.serve.asked import Asked
 from edgecompress.serve.batching import Batcher, Fragments
 from edgecompress.serve.logs import event
+from edgecompress.serve.memory import give_back
 from edgecompress.serve.metrics import Metrics
-from edgecompress.serve.models import Served, Stamp, give_back, open_model, stamp_of
+from edgecompress.serve.models import Served, Stamp, open_model, stamp_of
 from edgecompress.serve.refusal import Refusal
 from edgecompress.serve.settings import Settings
 

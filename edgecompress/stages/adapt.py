@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.options import Training
@@ -11,28 +12,26 @@ if TYPE_CHECKING:
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
 
-Encoder = Literal["trained", "frozen"]
-
 
 def adapt(
     bundle: Bundle,
     *,
     corpora: tuple[Corpus, ...],
     mask: float = 0.15,
-    encoder: Encoder = "trained",
+    encoder: Literal["tuned", "frozen"] = "tuned",
     training: Training = Training(steps=1000, learning_rate=1e-4),
 ) -> Bundle:
     """Train the model as a masked language model on the language's own text.
 
     An encoder without a masked-LM head gets one (tied to its embeddings) and it is fitted here: the first step of
-    arXiv 2505.16956, and what the logits losses of ``distill`` need. With ENCODER ``frozen`` only the head is
+    arXiv 2505.16956, and what the logits losses of ``distill`` need. With a ``frozen`` ENCODER only the head is
     trained: the teacher stays what it was, and gives logits.
     """
     from functools import partial
 
     import torch
 
-    from edgecompress.encoder.heads import attach, encoder_of, has_mlm_head
+    from edgecompress.encoder.heads import attach, frozen_encoder, has_mlm_head
     from edgecompress.encoder.surgery import copy_of
     from edgecompress.stages.finetune import check_length
     from edgecompress.training.data import drawn, pack, packed_batch
@@ -46,10 +45,9 @@ def adapt(
     if training.steps or training.epochs:
         data = drawn(pack(bundle.tokenizer, corpora, training.max_length), training.examples, training.seed)
         torch.manual_seed(training.seed)
-        encoder_of(model).requires_grad_(encoder == "trained")
         collate = partial(packed_batch, tokenizer=bundle.tokenizer, mask=mask)
-        details = fit(MaskedLM(model), Data(data, collate), training, label="adapt")
-        model.requires_grad_()
+        with frozen_encoder(model) if encoder == "frozen" else nullcontext():
+            details = fit(MaskedLM(model), Data(data, collate), training, label="adapt")
     options = {"corpora": corpora, "mask": mask, "encoder": encoder, "training": training}
     step = record("adapt", model, {"new_head": fresh, **details}, **options)
     return bundle.then(step, model=model.eval())
