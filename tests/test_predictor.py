@@ -262,15 +262,17 @@ def predictors(tmp_path_factory):
     return tuple(load(write_artifact(folder / task, task).folder, threads=1) for task in ("sentiment", "ner"))
 
 
-@pytest.mark.parametrize(("given", "kept"), [(None, []), ("1", []), ("0", [".cache"])])
-def test_nothing_is_reported_or_kept_at_home_unless_asked_for(tmp_path, given, kept):
+@pytest.mark.parametrize(("given", "held"), [(None, "1"), ("1", "1"), ("0", "0")])
+def test_nothing_is_reported_or_kept_at_home_unless_asked_for(tmp_path, given, held):
     write_artifact(tmp_path / "a")
     (tmp_path / "home").mkdir()
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "ORT_DISABLE_TELEMETRY": given or ""}
     if given is None:
         del environment["ORT_DISABLE_TELEMETRY"]
     environment.pop("XDG_CACHE_HOME", None)
-    code = f"import edgecompress; print(edgecompress.load({str(tmp_path / 'a')!r})('good').label)"
+    code = f"import edgecompress, os; print(edgecompress.load({str(tmp_path / 'a')!r})('good').label)"
+    code += "; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout == "positive\n"
-    assert [path.name for path in (tmp_path / "home").iterdir()] == kept
+    assert done.stdout.split() == ["positive", held]
+    # Whether onnxruntime leaves a file where it may report is its own affair, and not the same on every machine.
+    assert held == "0" or not [*(tmp_path / "home").iterdir()]
