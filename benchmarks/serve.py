@@ -46,7 +46,8 @@ from edgecompress.tasks.examples import read_examples
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "serve"
 TESTS = {"topic": ("slk", "swh"), "sentiment": ("swh",), "ner": ("slk",), "pos": ("slk",)}
 PARTS = (  # file, name in the summary → name in the file, what makes it
-    ("load", {"throughput_ratio": "throughput_ratio", "p99_over_median": "p99_over_median"}, "serve.py load ARTIFACT"),
+    ("load", {name: name for name in ("throughput_ratio", "throughput_ratio_many", "p99_over_median",
+                                      "paced_p99_over_median")}, "serve.py load ARTIFACT"),
     ("fuzz", {"fuzz_requests": "requests", "fuzz_unexpected": "unexpected", "fuzz_rss_growth_mb": "rss_growth_mb"},
      "serve.py fuzz ARTIFACT…"),
     ("soak", {"soak_minutes": "minutes", "soak_wrong": "wrong", "rss_growth_mb": "rss_growth_mb"},

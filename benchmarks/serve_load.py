@@ -7,6 +7,7 @@ seconds, every second round in reverse:
 - raw sessions: a loop over tokenizers' ``encode``, numpy and ``session.run``, one text each: no class of this package.
 - predictor: a loop over calls of the predictor, one text each.
 - served: ``clients`` that each ask again as soon as they have their answer, one text a request.
+- many: the same with 16 texts a request, as who has many asks.
 - single: one such client.
 - half load: as many arrivals as half of what was served, at random (a Poisson process), sent whether or not those
   before were answered. A time counts from when a request was due, so that a late client hides nothing. One server with
@@ -41,7 +42,8 @@ from edgecompress.bench.lane import Lane
 
 _CONNECTIONS = 64
 LIMIT = 120.0
-KINDS = ("sessions", "predictor", "served")
+KINDS = ("sessions", "predictor", "served", "many")
+_MANY = 16  # texts a request
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,13 @@ def measure(process: Process, ours: Lane, texts: Sequence[str], plan: Mapping[st
     turns: list[dict[str, Any]] = []
     for number in range(rounds):
         turn: dict[str, Any] = {}
-        order = ["sessions", "predictor", "served", "single"]
+        order = ["sessions", "predictor", "served", "many", "single"]
         for kind in order if number % 2 == 0 else order[::-1]:
             if kind in ("sessions", "predictor"):
                 turn[kind] = ours.ask(kind, texts, seconds, limit=LIMIT)
-            elif kind == "served":
-                before = process.cpu()
-                count = len(asyncio.run(closed(port, texts, clients, seconds)))
+            elif kind in ("served", "many"):
+                size, before = _MANY if kind == "many" else 1, process.cpu()
+                count = size * len(asyncio.run(closed(port, texts, clients, seconds, size)))
                 turn[kind] = Speed(count / seconds, 1e6 * (process.cpu() - before) / count)
             else:
                 turn[kind] = asyncio.run(closed(port, texts, 1, seconds))
@@ -154,6 +156,8 @@ def summary(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "predictor_texts_per_s": median(row["predictor"] for row in rows),
         "served_texts_per_s": median(row["served"] for row in rows),
         "throughput_ratio": round(median(row["served"] / row["sessions"] for row in rows), 3),
+        "many_texts_per_s": median(row["many"] for row in rows),
+        "throughput_ratio_many": round(median(row["many"] / row["sessions"] for row in rows), 3),
         "throughput_ratio_predictor": round(median(row["served"] / row["predictor"] for row in rows), 3),
         **{f"{kind}_cpu_us": median(row[f"{kind}_cpu_us"] for row in rows) for kind in KINDS},
         "throughput_ratio_by_cpu": round(median(row["sessions_cpu_us"] / row["served_cpu_us"] for row in rows), 3),
@@ -177,13 +181,19 @@ def _percentile(values: Sequence[float], percent: int) -> float:
     return quantiles(values, n=100)[percent - 1]
 
 
-def _requests(texts: Sequence[str]) -> list[bytes]:
-    return [whole(json.dumps({"text": text}, ensure_ascii=False).encode("utf-8"), "") for text in texts]
+def _requests(texts: Sequence[str], size: int = 1) -> list[bytes]:
+    """Return whole requests of ``size`` texts each; the last ones go round to the first text."""
+    asked = [[*texts[at : at + size], *texts[: max(0, at + size - len(texts))]] for at in range(0, len(texts), size)]
+    bodies: list[dict[str, Any]] = [{"texts": some} if size > 1 else {"text": some[0]} for some in asked]
+    return [whole(json.dumps(body, ensure_ascii=False).encode("utf-8"), "") for body in bodies]
 
 
-async def closed(port: int, texts: Sequence[str], clients: int, seconds: float) -> list[float]:
-    """Return the time of each answer, in seconds, when each client asks again as soon as it has its answer."""
-    deadline, times, source = time.perf_counter() + seconds, list[float](), cycle(_requests(texts))
+async def closed(port: int, texts: Sequence[str], clients: int, seconds: float, size: int = 1) -> list[float]:
+    """Return the time of each answer, in seconds, when each client asks again as soon as it has its answer.
+
+    A request has ``size`` texts.
+    """
+    deadline, times, source = time.perf_counter() + seconds, list[float](), cycle(_requests(texts, size))
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
