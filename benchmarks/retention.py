@@ -59,6 +59,7 @@ SHARED = ("trim", "teacher")  # stages that every run of a language has in commo
 HEADLINE = ("topic", "sentiment", "ner", "pos")
 LONGER = 3  # times the epochs where no copies and unlabelled lines are mixed in
 RESAMPLES = 300
+FEW = 1024  # tokens
 
 
 @click.group()
@@ -114,7 +115,10 @@ def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
     wide = "ffn" in shape  # all stages depend on the size
     for entry in own:
         old, wide = name_of(entry), wide or entry["stage"] == "truncate"
-        whose = "default" if kind != "paper" and entry["stage"] in ("prune", "truncate") else kind
+        cut = entry["stage"] in ("prune", "truncate")
+        whose = "default" if cut and kind not in ("paper", "scratch") else kind
+        if cut and kind == "scratch":
+            entry["tokens"] = FEW  # its shape alone is used
         last = f"s{seed}" if entry["stage"] == "finetune" else old
         entry["name"] = named[old] = "-".join([whose, *([size] if wide else []), last])
         entry.update({key: named[entry[key]] for key in ("from", "teacher") if key in entry})
