@@ -119,8 +119,19 @@ def _measured(recipe: Recipe) -> list[str]:
         *([""] if kept else []),
         *lines,
         "",
-        f"Test splits, one seed; one thread of {host['cpu']}, onnxruntime {host['versions']['onnxruntime']}.",
+        (
+            f"Test splits, one seed: one run of the command above, whose stages took {_minutes(found):.0f} minutes on "
+            f"{host['cores']} cores; latency on one thread of {host['cpu']}, onnxruntime "
+            f"{host['versions']['onnxruntime']}."
+        ),
     ]
+
+
+def _minutes(found: dict[str, Any]) -> float:
+    """Return the minutes of every stage that any of the models went through, counted once, by the clock."""
+    histories = [model["history"] for one in found["subjects"] for model in one["models"].values()]
+    steps = {json.dumps(history[: at + 1]): step for history in histories for at, step in enumerate(history)}
+    return sum(float(step["seconds"]) for step in steps.values()) / 60
 
 
 def _kept(recipe: Recipe) -> list[str]:
