@@ -23,7 +23,7 @@ KINDS = {**BODIES, **WIRE, **CLIENTS}
 WARM_UP = 2_000  # requests before memory is called steady
 EVERY = 25  # a good request between so many
 ABREAST = 16  # clients
-PATIENCE = 40.0  # seconds: beyond what the server may take
+PATIENCE = 40.0  # seconds for one answer: beyond what the server may take
 SETTLE = 8.0  # seconds: kept connections end after 5
 
 
@@ -105,13 +105,14 @@ async def run(port: int, case: Case, good: bytes) -> tuple[list[str], tuple[int,
     same = None
     sending = asyncio.create_task(_send(writer, case))
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE) as limit:
             if case.end in ("reset", "close") and not case.answers:
                 await sending
                 return got, None
             while len(got) < max(case.answers, 1):
                 status, body = await answer(reader, body=case.reads)
                 got.append(_judged(status, body) if case.reads else str(status))
+                limit.reschedule(asyncio.get_running_loop().time() + PATIENCE)
             await sending
             if case.end == "keep" and got[-1] in ("200", "401", "404", "413", "415", "422") and not reader.at_eof():
                 with suppress(asyncio.IncompleteReadError, ConnectionError):
