@@ -129,9 +129,8 @@ def _measured(recipe: Recipe) -> list[str]:
 
 def _minutes(found: dict[str, Any]) -> float:
     """Return the minutes of every stage that any of the models went through, counted once, by the clock."""
-    histories = [model["history"] for one in found["subjects"] for model in one["models"].values()]
-    steps = {json.dumps(history[: at + 1]): step for history in histories for at, step in enumerate(history)}
-    return sum(float(step["seconds"]) for step in steps.values()) / 60
+    models = [model for one in found["subjects"] for model in one["models"].values()]
+    return sum({step["key"]: float(step["seconds"]) for one in models for step in one["history"]}.values()) / 60
 
 
 def _kept(recipe: Recipe) -> list[str]:

@@ -17,7 +17,7 @@ def serve() -> str:
     columns = (
         "texts/s",
         "of plain sessions",
-        "16 texts a request",
+        "the same, 16 texts a request",
         "one client, ms",
         "half load, median",
         "p99",
