@@ -64,7 +64,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("benchmarks/retention.py summary", "no time"),
     ),
     "ablations": (
-        Step("benchmarks/ablations.py run -o {work}/ablations", "2 hours"),
+        Step("benchmarks/ablations.py run -o {work}/ablations", "4 hours"),
         Step("benchmarks/ablations.py summary", "no time"),
     ),
     "slovak": (Step("benchmarks/harness.py slovak {work}/retention/slk -o {work}/slovak", "10 minutes"),),

@@ -12,10 +12,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import click
+import readme_accuracy
 import readme_serving
 from rich.console import Console
 
@@ -25,8 +25,6 @@ from edgecompress.report.terminal import bench_tables, describe, trust
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
-HEADLINE = ("topic", "sentiment", "ner", "pos")
 SHOWN = (8_000, 12_000, 16_000, 20_000, 32_000, 40_000, 60_000, 80_000, 100_000)
 
 
@@ -134,81 +132,6 @@ def _default_size(row: Mapping[str, Any]) -> str:
     )
 
 
-def _retention() -> str:
-    """Return scores and drops by language, size and recipe."""
-    found = json.loads((RESULTS / "retention" / "summary.json").read_text(encoding="utf-8"))
-    rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
-    for row in found["rows"]:
-        size = "" if row["recipe"] == "teacher" else row["size"]
-        rows.setdefault((row["language"], size, row["recipe"]), {})[row["task"]] = row
-    lines = [
-        (
-            "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters "
-            "| seeds | minutes |"
-        ),
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for (language, size, recipe), tasks in sorted(rows.items(), key=_order):
-        one = next(iter(tasks.values()))
-        scores = " | ".join(f"{tasks[task]['score']:.1f}" for task in HEADLINE)
-        drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
-        shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']} | {one['train_minutes']:.0f}"
-        lines.append(f"| {language} | {size} | {recipe} | {scores} | {drop} | {shown} |")
-    return "\n".join([_mean_drops(rows), "", *lines, "", found["note"], "", *_tried()])
-
-
-def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> str:
-    """Return what each recipe loses at maximum compression, and in which languages that was seen."""
-    said = []
-    for recipe in reversed(RECIPES[1:]):
-        of = {language: tasks for (language, size, name), tasks in rows.items() if (size, name) == ("maximum", recipe)}
-        if of:
-            drop = mean(tasks[task]["drop_percent"] for tasks in of.values() for task in HEADLINE)
-            said.append(f"{recipe} {drop:.1f} % ({', '.join(sorted(of))})")
-    return (
-        "Mean drop at maximum compression, in percent of the teacher's scores, below 0 where the student is better: "
-        f"{'; '.join(said)}."
-    )
-
-
-def _tried() -> list[str]:
-    """Return what was tried on validation data, and what it gave."""
-    found = json.loads((RESULTS / "retention" / "exploration.json").read_text(encoding="utf-8"))
-    lines = ["| tried | gave | kept |", "|---|---|---|"]
-    return [
-        found["what"],
-        "",
-        *lines,
-        *(f"| {one['tried']} | {one['gave']} | {one['kept']} |" for one in found["tried"]),
-    ]
-
-
-def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
-    language, size, recipe = item[0]
-    return language, ("", "moderate", "maximum").index(size), RECIPES.index(recipe)
-
-
-def _ablations() -> str:
-    """Return what each choice of the paper gives, one changed at a time."""
-    rows = json.loads((RESULTS / "ablations" / "summary.json").read_text(encoding="utf-8"))["rows"]
-    base = next(row["mean"] for row in rows if row["name"] == "base")
-    lines = [
-        "| changed | to | sentiment F1 | NER F1 | POS acc. | mean (± of seeds) | against the paper's |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        scores = " | ".join(f"{row[task]:.1f}" for task in ("sentiment", "ner", "pos"))
-        beside = "" if row["name"] == "base" else f"{row['mean'] - base:+.1f}"
-        lines.append(
-            f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f} ± {row['stdev']:.1f} | {beside} |"
-        )
-    note = (
-        f"Slovak, validation; {rows[0]['steps']} steps of 8×128 tokens, far fewer than the paper's; {rows[0]['seeds']} "
-        "seeds of fine-tuning, one of distillation: differences below a point are noise."
-    )
-    return "\n".join([*lines, "", note])
-
-
 def _ladder() -> str:
     """Return every rung that was tried on one real student."""
     found = json.loads((RESULTS / "quantize" / "ladder.json").read_text(encoding="utf-8"))
@@ -275,7 +198,7 @@ def _harness() -> str:
 
 
 SECTIONS = {
-    "ablations": _ablations,
+    "ablations": readme_accuracy.ablations,
     "arm": readme_serving.arm,
     "page": readme_serving.page,
     "demo": _demo,
@@ -283,7 +206,7 @@ SECTIONS = {
     "harness": _harness,
     "ladder": _ladder,
     "quantize": _quantize,
-    "retention": _retention,
+    "retention": readme_accuracy.retention,
     "serve": readme_serving.serve,
     "structure": _structure,
     "tokenizer": _tokenizer,

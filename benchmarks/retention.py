@@ -73,8 +73,9 @@ def main() -> None:
 @click.option("--size", type=click.Choice(list(SHAPES)), default="maximum", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
+@click.option("--repeat", default=0, show_default=True, type=click.IntRange(0), help="Which other WORK of equal seeds.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
-def run(language: str, kind: str, size: str, seed: int, split: str, output: Path) -> None:
+def run(language: str, kind: str, size: str, seed: int, split: str, repeat: int, output: Path) -> None:
     """Make one student for LANGUAGE (or fine-tune the teacher) and score it on its four tasks."""
     out = output / language
     with progress(Console()), pipeline.exclusive(out):
@@ -91,11 +92,13 @@ def run(language: str, kind: str, size: str, seed: int, split: str, output: Path
     first = next(iter(made.values()))
     row = {
         "language": language, "recipe": kind, "size": None if kind == "teacher" else size, "seed": seed, "split": split,
+        "repeat": repeat,
         "parameters": first.parameters, "tasks": found,
         "minutes": _minutes(made, out), "threads": torch.get_num_threads(),
         "stages": raw["stages"], "host": asdict(host()),
     }  # fmt: skip
-    write_json(RESULTS / f"{language}-{name}-{split}.json", row)
+    again = f"-again{repeat}" if repeat else ""
+    write_json(RESULTS / f"{language}-{name}{again}-{split}.json", row)
     click.echo(
         f"{language} {name} {split}: " + ", ".join(f"{task} {value['score']:.1f}" for task, value in found.items())
     )
@@ -191,9 +194,11 @@ def _minutes(made: Mapping[str, Artifact], out: Path) -> float:
 
 @main.command()
 def summary() -> None:
-    """Average the test runs over seeds, and compare them with the teacher's: summary.json."""
+    """Average the test runs over seeds and repeats, and compare them with the teacher's, averaged: summary.json."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*-test.json"))]
-    teachers = {r["language"]: r for r in runs if r["recipe"] == "teacher"}
+    teachers: dict[str, list[dict[str, Any]]] = {}
+    for one in (r for r in runs if r["recipe"] == "teacher"):
+        teachers.setdefault(one["language"], []).append(one)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for one in runs:
         for size in PAPER_SIZES if one["size"] is None else (one["size"],):
@@ -225,26 +230,29 @@ def _note(runs: list[dict[str, Any]]) -> str:
         " `default`: models/e5-small-*; `cut-only` and `scratch`: the same shape without distillation, from the "
         "cut and from random weights, fine-tuned for three times the epochs of `default`, which has swapped "
         "copies and unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
-        "Seeds vary fine-tuning: a language's distillation is done once a size. Minutes: core-minutes of training"
-        " halved, as of two cores, by the clock and with other work beside them, the "
-        "fine-tuned teachers that `default` learns from included "
+        "Seeds vary fine-tuning: a language's distillation is done once a size; where a row says runs, teacher and "
+        "distillation were made again, and scores are means of the runs. Minutes: core-minutes of training halved, as "
+        "of two cores, by the clock and with other work beside them, the fine-tuned teachers that `default` learns "
+        "from included "
         f"({'; '.join(hosts).replace('1 threads', 'one thread')}). Rows that are not there have not been run."
     )
 
 
-def _rows(group: list[dict[str, Any]], teacher: dict[str, Any], named: dict[str, str]) -> list[dict[str, Any]]:
+def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
-    for task, of_teacher in ((t, s) for t, s in teacher["tasks"].items() if t in group[0]["tasks"]):
+    for task in (task for task in teachers[0]["tasks"] if task in group[0]["tasks"]):
         average = mean(one["tasks"][task]["score"] for one in group)
+        of_teacher = mean(one["tasks"][task]["score"] for one in teachers)
         rows.append(
             {
                 **named,
                 "task": task,
                 "score": round(average, 2),
-                "teacher_score": of_teacher["score"],
-                "drop_percent": round(100 * (1 - average / of_teacher["score"]), 2),
+                "teacher_score": round(of_teacher, 2),
+                "drop_percent": round(100 * (1 - average / of_teacher), 2),
                 "parameters": group[0]["parameters"],
-                "seeds": len(group),
+                "seeds": len({one["seed"] for one in group}),
+                "runs": len(group),
                 "train_minutes": round(mean(one["minutes"] * one["threads"] / 2 for one in group), 1),
             }
         )

@@ -1,0 +1,108 @@
+"""README.md's tables of what students score: retention and ablations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from students import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
+HEADLINE = ("topic", "sentiment", "ner", "pos")
+SIZES = ("moderate", "maximum")
+ABOUT = {
+    "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; {seeds} seeds of "
+    "fine-tuning without a teacher on 2,000 examples, one of distillation: differences below a point are noise.",
+    "default": "Slovak, validation; {steps} steps of 16×64 tokens, a tenth of the recipe's, and fine-tuning without a "
+    "teacher on 2,000 examples, {seeds} seeds: what a choice gives early, not what is left of it at the end.",
+}
+
+
+def retention() -> str:
+    """Return scores and drops by language, size and recipe."""
+    found = json.loads((RESULTS / "retention" / "summary.json").read_text(encoding="utf-8"))
+    rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for row in found["rows"]:
+        size = "" if row["recipe"] == "teacher" else row["size"]
+        rows.setdefault((row["language"], size, row["recipe"]), {})[row["task"]] = row
+    lines = [
+        (
+            "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters "
+            "| seeds | minutes |"
+        ),
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for (language, size, recipe), tasks in sorted(rows.items(), key=_order):
+        one = next(iter(tasks.values()))
+        scores = " | ".join(f"{tasks[task]['score']:.1f}" for task in HEADLINE)
+        drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
+        runs = f" ({one['runs']} runs)" if one["runs"] > one["seeds"] else ""
+        shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']}{runs} | {one['train_minutes']:.0f}"
+        lines.append(f"| {language} | {size} | {recipe} | {scores} | {drop} | {shown} |")
+    return "\n".join([_mean_drops(rows), "", *lines, "", found["note"], "", *_tried()])
+
+
+def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return what each recipe loses at each size, and in which languages that was seen."""
+    lines = []
+    for size in SIZES:
+        said = []
+        for recipe in reversed(RECIPES[1:]):
+            of = {language: tasks for (language, made, name), tasks in rows.items() if (made, name) == (size, recipe)}
+            if of:
+                drop = mean(tasks[task]["drop_percent"] for tasks in of.values() for task in HEADLINE)
+                said.append(f"{recipe} {drop:.1f} % ({', '.join(sorted(of))})")
+        if said:
+            lines.append(f"- {size} compression: {'; '.join(said)}")
+    title = "Mean drop, in percent of the teacher's scores, below 0 where the student is better:"
+    return "\n".join([title, "", *lines])
+
+
+def _tried() -> list[str]:
+    """Return what was tried on validation data, and what it gave."""
+    found = json.loads((RESULTS / "retention" / "exploration.json").read_text(encoding="utf-8"))
+    lines = ["| tried | gave | kept |", "|---|---|---|"]
+    return [
+        found["what"],
+        "",
+        *lines,
+        *(f"| {one['tried']} | {one['gave']} | {one['kept']} |" for one in found["tried"]),
+    ]
+
+
+def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
+    language, size, recipe = item[0]
+    return language, ("", "moderate", "maximum").index(size), RECIPES.index(recipe)
+
+
+def ablations() -> str:
+    """Return what each choice gives, one changed at a time: the paper's, then the default's."""
+    rows = json.loads((RESULTS / "ablations" / "summary.json").read_text(encoding="utf-8"))["rows"]
+    titles = {
+        "paper": "The paper's choices, in its first distillation, 12 layers to 6:",
+        "default": "The default's, from the teacher to 6 layers, FFN 1024 and hidden 156:",
+    }
+    parts = []
+    for of, title in titles.items():
+        group = [row for row in rows if row["of"] == of]
+        if group:
+            parts += [title, "", *_changed(group), "", ABOUT[of].format(**group[0]), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _changed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of rows, the first of which has nothing changed."""
+    lines = [
+        "| changed | to | sentiment F1 | NER F1 | POS acc. | mean (± of seeds) | against the first row |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        scores = " | ".join(f"{row[task]:.1f}" for task in ("sentiment", "ner", "pos"))
+        beside = "" if row is rows[0] else f"{row['mean'] - rows[0]['mean']:+.1f}"
+        lines.append(
+            f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f} ± {row['stdev']:.1f} | {beside} |"
+        )
+    return lines
