@@ -89,7 +89,7 @@ def _from_random(raw: Mapping[str, Any], entries: Sequence[Entry], out: Path) ->
     shaped = {**distill, "name": f"shape-{raw['name']}", "training": {"steps": 0}}
     pipeline.run(_plan({**raw, "stages": [*before, shaped]}), out)
     shape = sources.load(str(pipeline.folder_of(out, shaped["name"])))
-    teacher = pipeline.folder_of(out, distill.get("teacher", distill.get("from", "")))
+    teacher = pipeline.folder_of(out, str(distill.get("teacher") or distill["from"]))
     alone = {key: value for key, value in distill.items() if key not in ("from", "layers", "select")}
     folder = random_weights(shape.model, shape.tokenizer, out / f"random-{raw['name']}", 0)
     return str(folder), [{**alone, "teacher": str(teacher.resolve())}]
