@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,18 +25,14 @@ from statistics import mean
 from typing import Any
 
 import click
-import numpy as np
-import torch
+import quantize_sides as sides
 from rich.console import Console
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
 from edgecompress.bench.latency import latencies, medians
 from edgecompress.commands.show import progress
 from edgecompress.encoder import sources
-from edgecompress.encoder.bundle import Bundle
 from edgecompress.export.graph import read, write
 from edgecompress.export.ladder import Judge, climb
 from edgecompress.export.naming import without_token_types
@@ -46,7 +40,6 @@ from edgecompress.export.onnx import export
 from edgecompress.export.quantize import quantize
 from edgecompress.export.tune import tune
 from edgecompress.files import write_json
-from edgecompress.runtime.session import open_session
 from edgecompress.tasks.examples import read_examples
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "quantize"
@@ -77,102 +70,26 @@ def speed(optimum_cli: Path, output: Path, seconds: float) -> None:
     """Time teacher, peer and ours in one run: speed.json."""
     subjects: dict[str, Artifact | Path] = {}
     with progress(Console()):
-        teacher = _model(output / "teacher", {**XLMR_BASE, "vocab_size": 250_002})
-        subjects["teacher fp32"] = _exported(teacher, output / "teacher-fp32")
+        teacher = sides.model(output / "teacher", {**XLMR_BASE, "vocab_size": 250_002})
+        subjects["teacher fp32"] = sides.exported(teacher, output / "teacher-fp32")
         for name, shape in STUDENTS.items():
-            folder = _model(output / name.replace(" ", "-"), shape)
-            plain = _exported(folder, output / f"{folder.name}-fp32")
-            subjects |= {f"{name} {s}": _quantized(plain, s) for s in (DEFAULT, SMALLEST)}
-            subjects[f"{name} peer"] = _peer(optimum_cli, folder, "text-classification")
+            folder = sides.model(output / name.replace(" ", "-"), shape)
+            plain = sides.exported(folder, output / f"{folder.name}-fp32")
+            subjects |= {f"{name} {s}": sides.quantized(plain, s) for s in (DEFAULT, SMALLEST)}
+            subjects[f"{name} peer"] = sides.peer(optimum_cli, folder, "text-classification")
         found = latencies(subjects, SHAPES, seconds=seconds, rounds=10)
     times = {name: {f"{b}x{n}": ms for (b, n), ms in of.items()} for name, of in medians(found).items()}
     sizes = {
         name: (one.model_path if isinstance(one, Artifact) else one).stat().st_size for name, one in subjects.items()
     }
-    peak = _int8_peak()
+    peak = sides.int8_peak()
     write_json(RESULTS / "speed.json", {
         "milliseconds": times, "bytes": sizes, "int8_peak_gops": round(peak, 1),
-        "operations_1x128": {name: _operations(shape, 128) for name, shape in STUDENTS.items()},
+        "operations_1x128": {name: sides.operations(shape, 128) for name, shape in STUDENTS.items()},
         "seconds": seconds, "host": asdict(host()),
     })  # fmt: skip
     for name, of in times.items():
         click.echo(f"{name}: {sizes[name] / 1e6:.2f} MB, " + ", ".join(f"{k} {v:.2f} ms" for k, v in of.items()))
-
-
-def _model(folder: Path, shape: Mapping[str, Any]) -> Path:
-    """Write a topic model of this shape with random weights, and a tokenizer whose ids it has."""
-    if not (folder / "config.json").is_file():
-        torch.manual_seed(0)
-        config = XLMRobertaConfig(**shape, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1, num_labels=7)
-        XLMRobertaForSequenceClassification(config).save_pretrained(folder)
-        _tokenizer(shape["vocab_size"]).save_pretrained(folder)
-    return folder
-
-
-def _tokenizer(count: int) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of ``count`` made-up words: ids are drawn from all of them."""
-    specials = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    words = [*specials.values(), *(f"w{number}" for number in range(count - len(specials)))]
-    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=made, **specials)
-
-
-def _exported(folder: Path, target: Path) -> Artifact:
-    if target.is_dir():
-        return open_artifact(target)
-    model = XLMRobertaForSequenceClassification.from_pretrained(folder).eval()
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    return export(Bundle(model, tokenizer), target, task="topic")
-
-
-def _quantized(plain: Artifact, scheme: str) -> Artifact:
-    target = plain.folder.with_name(plain.folder.name.replace("fp32", scheme))
-    if target.is_dir():
-        return open_artifact(target)
-    return quantize(plain, target, scheme=scheme, min_agreement=0.0)
-
-
-def _peer(optimum_cli: Path, folder: Path, task: str) -> Path:
-    """Return the file that optimum makes of a model folder, in the way of its documentation."""
-    plain, small = folder.with_name(f"{folder.name}-peer"), folder.with_name(f"{folder.name}-peer-int8")
-    made = small / "model_quantized.onnx"
-    if not made.is_file():
-        for words in (["export", "onnx", "--model", folder, "--task", task, plain],
-                      ["onnxruntime", "quantize", "--onnx_model", plain, "--avx512_vnni", "-o", small]):  # fmt: skip
-            subprocess.run([str(optimum_cli), *map(str, words)], check=True, capture_output=True)
-        shutil.copyfile(folder / "tokenizer.json", small / "tokenizer.json")  # ids are drawn from it, as for ours
-    return made
-
-
-def _operations(shape: Mapping[str, Any], length: int) -> int:
-    """Return the multiplications and additions of one text's constant products, all tokens through all layers."""
-    hidden, ffn = shape["hidden_size"], shape["intermediate_size"]
-    return int(2 * length * shape["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * ffn))
-
-
-def _int8_peak(size: int = 1024) -> float:
-    """Return the billions of operations a second of one large int8 product on one thread, best of many."""
-    from time import perf_counter
-
-    from onnx import TensorProto, helper, numpy_helper, save
-
-    weight = np.random.default_rng(0).integers(-127, 127, (size, size)).astype(np.int8)
-    node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
-    given = [helper.make_tensor_value_info("x", TensorProto.UINT8, [size, size])]
-    out = [helper.make_tensor_value_info("y", TensorProto.INT32, [size, size])]
-    graph = helper.make_graph([node], "peak", given, out, [numpy_helper.from_array(weight, "w")])
-    path = RESULTS / "peak.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), str(path))
-    session, x = open_session(path, threads=1), np.full((size, size), 3, np.uint8)
-    path.unlink()
-    best = float("inf")
-    for _ in range(30):
-        begin = perf_counter()
-        session.run(None, {"x": x})
-        best = min(best, perf_counter() - begin)
-    return 2 * size**3 / best / 1e9
 
 
 @main.command()
@@ -197,7 +114,7 @@ def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, ou
                 (output / name).symlink_to((models / "stages" / name).resolve())
             made = {
                 "fp32": plain,
-                "peer": _as_artifact(plain, _peer(optimum_cli, output / name, kind), output / f"{name}-p"),
+                "peer": _as_artifact(plain, sides.peer(optimum_cli, output / name, kind), output / f"{name}-p"),
             }
             for scheme in (DEFAULT, SMALLEST):
                 target = output / f"{name}-{scheme}"
@@ -207,7 +124,7 @@ def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, ou
                 made["free fp32"] = _of_stage(free, f"default-shallow-s0-{task}", output)
                 made["free tuned"] = _tuned(made["free fp32"], output)
             found = {who: round(judge.score(one, 1.0), 2) for who, one in made.items()}
-            graphs: dict[str, Artifact | Path] = {**made, "peer": _peer(optimum_cli, output / name, kind)}
+            graphs: dict[str, Artifact | Path] = {**made, "peer": sides.peer(optimum_cli, output / name, kind)}
             timed = medians(latencies(graphs, SHAPES, seconds=4.0, rounds=10))
             times = {who: {f"{b}x{n}": ms for (b, n), ms in of.items()} for who, of in timed.items()}
             size = {who: one.model_path.stat().st_size for who, one in made.items()}
