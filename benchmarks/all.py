@@ -64,6 +64,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("benchmarks/retention.py summary", "no time"),
     ),
     "ablations": (
+        Step("benchmarks/ablations.py run --only base --only default --seeds 3 -o {work}/ablations", "1 hour"),
         Step("benchmarks/ablations.py run -o {work}/ablations", "4 hours"),
         Step("benchmarks/ablations.py summary", "no time"),
     ),

@@ -14,10 +14,11 @@ RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
 HEADLINE = ("topic", "sentiment", "ner", "pos")
 SIZES = ("moderate", "maximum")
 ABOUT = {
-    "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; {seeds} seeds of "
-    "fine-tuning without a teacher on 2,000 examples, one of distillation: differences below a point are noise.",
+    "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; fine-tuning "
+    "without a teacher on 2,000 examples. One seed, {seeds} in the first row (± their standard deviation).",
     "default": "Slovak, validation; {steps} steps of 16×64 tokens, a tenth of the recipe's, and fine-tuning without a "
-    "teacher on 2,000 examples, {seeds} seeds: what a choice gives early, not what is left of it at the end.",
+    "teacher on 2,000 examples: what a choice gives early, not what is left of it at the end. One seed, {seeds} in the "
+    "first row (± their standard deviation).",
 }
 
 
@@ -101,8 +102,7 @@ def _changed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     for row in rows:
         scores = " | ".join(f"{row[task]:.1f}" for task in ("sentiment", "ner", "pos"))
+        spread = f" ± {row['stdev']:.1f}" if "stdev" in row else ""
         beside = "" if row is rows[0] else f"{row['mean'] - rows[0]['mean']:+.1f}"
-        lines.append(
-            f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f} ± {row['stdev']:.1f} | {beside} |"
-        )
+        lines.append(f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f}{spread} | {beside} |")
     return lines
