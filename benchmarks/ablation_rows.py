@@ -49,6 +49,7 @@ DEFAULT: Mapping[str, Variant] = {
     "default-activation": Variant("hidden size", "largest activations", {"truncate": {"method": "activation"}}),
     "default-first-k": Variant("hidden size", "first 156", {"truncate": {"method": "first-k"}}),
     "default-heads": Variant("attention", "first of each head", {"truncate": {"attention": "first-k"}}),
+    "default-first": Variant("layers", "first", {"distill": {"select": "first-k"}}),
     "default-last": Variant("layers", "last", {"distill": {"select": "last-k"}}),
     "default-random": Variant("start", "random weights", start="random"),
     "default-chained": Variant("distillations", "two, half as long: layers first, then width", chained=True),

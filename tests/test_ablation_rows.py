@@ -31,6 +31,7 @@ CHANGED = {
     "default-activation": {"truncate.method": "activation"},
     "default-first-k": {"truncate.method": "first-k"},
     "default-heads": {"truncate.attention": "first-k"},
+    "default-first": {"distill.select": "first-k"},
     "default-last": {"distill.select": "last-k"},
     "default-random": {},
     "default-states": {"distill.objective.relations": 0.0},
