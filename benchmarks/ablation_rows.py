@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from students import Entry, name_of, shipped
 
-LAYERS = 6
 SHIPPED = {"paper": "paper-e5-small", "default": "e5-small-slk"}
 
 
@@ -74,8 +73,8 @@ def stages(name: str, steps: int) -> tuple[list[Entry], list[Entry]]:
 def _of_paper(name: str, variant: Variant, of: Mapping[str, Entry], steps: int) -> tuple[list[Entry], list[Entry]]:
     changed = variant.changes.get("adapt", {})
     adapted = "-".join(["adapt", *changed.values(), *(["whole"] if variant.trim == "last" else [])])
-    adapt = {**_changed(of["adapt"], {"training": {"steps": steps}}), **changed, "name": adapted}
-    own = {"name": f"distill-{name}", "from": adapted, "layers": LAYERS, "training": {"steps": steps}}
+    adapt = _changed(_changed(of["adapt"], {"name": adapted, "training": {"steps": steps}}), changed)
+    own = {"name": f"distill-{name}", "from": adapted, "training": {"steps": steps}}
     distill = _changed(_changed(of["distill"], own), variant.changes.get("distill", {}))
     if variant.trim == "last":
         return [adapt], [distill, {**of["trim"], "name": "trimmed-last"}]

@@ -25,7 +25,7 @@ from typing import Any
 
 import click
 import torch
-from ablation_rows import DEFAULT, PAPER, VARIANTS, recipe_of, stages
+from ablation_rows import PAPER, VARIANTS, recipe_of, stages
 from rich.console import Console
 from students import ROOT, Entry, random_weights, shipped
 
@@ -39,7 +39,6 @@ from edgecompress.files import write_json
 
 RESULTS = ROOT / "benchmarks" / "results" / "ablations"
 TASKS = ("sentiment", "ner", "pos")
-ROWS: Mapping[str, Sequence[str]] = {"paper": tuple(PAPER), "default": tuple(DEFAULT)}
 TUNING = {"epochs": 3, "examples": 2000, "batch_size": 16}
 RATES = {"paper": 2e-4, "default": 5e-4}  # the narrow students of the default want more
 
@@ -50,14 +49,19 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--of", "group", type=click.Choice(list(ROWS)), help="Whose rows to make. Default: both.")
-@click.option("--only", "names", multiple=True, type=click.Choice(list(VARIANTS)), help="Rows to make.")
+@click.option(
+    "--only",
+    "names",
+    multiple=True,
+    type=click.Choice(list(VARIANTS)),
+    help="Rows to make, again too. Default: all that have no result.",
+)
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Of fine-tuning, from 0 on.")
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Of adapting and of distilling.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
-def run(group: str | None, names: Sequence[str], seeds: int, steps: int, output: Path) -> None:
+def run(names: Sequence[str], seeds: int, steps: int, output: Path) -> None:
     """Make the students, row by row, and score them."""
-    for name in names or (ROWS[group] if group else VARIANTS):
+    for name in names or VARIANTS:
         if not names and (RESULTS / f"{name}.json").exists():
             click.echo(f"{name} is there: --only {name} makes it again")
             continue

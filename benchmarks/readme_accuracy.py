@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from students import ROOT
+from students import HEADLINE, PAPER_SIZES, ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
-HEADLINE = ("topic", "sentiment", "ner", "pos")
-SIZES = ("moderate", "maximum")
 ABOUT = {
     "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; fine-tuning "
     "without a teacher on 2,000 examples. One seed, {seeds} in the first row (± their standard deviation).",
@@ -49,7 +47,7 @@ def retention() -> str:
 def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> str:
     """Return what each recipe loses at each size, and in which languages that was seen."""
     lines = []
-    for size in SIZES:
+    for size in PAPER_SIZES:
         said = []
         for recipe in reversed(RECIPES[1:]):
             of = {language: tasks for (language, made, name), tasks in rows.items() if (made, name) == (size, recipe)}
@@ -76,7 +74,7 @@ def _tried() -> list[str]:
 
 def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
     language, size, recipe = item[0]
-    return language, ("", "moderate", "maximum").index(size), RECIPES.index(recipe)
+    return language, ("", *PAPER_SIZES).index(size), RECIPES.index(recipe)
 
 
 def ablations() -> str:

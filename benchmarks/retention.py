@@ -30,7 +30,7 @@ import click
 import numpy as np
 import torch
 from rich.console import Console
-from students import ROOT, Entry, name_of, random_weights, shipped
+from students import HEADLINE, PAPER_SIZES, ROOT, Entry, name_of, random_weights, shipped
 
 from edgecompress import deliver, pipeline
 from edgecompress import recipe as recipes
@@ -49,14 +49,12 @@ from edgecompress.tasks.scores import score
 RESULTS = ROOT / "benchmarks" / "results" / "retention"
 LANGUAGES = ("mlt", "slk", "swh")
 RECIPES = ("teacher", "default", "paper", "cut-only", "scratch")
-PAPER_SIZES = ("moderate", "maximum")
 SHAPES: Mapping[str, Mapping[str, int]] = {
     "moderate": {"hidden": 276, "heads": 12},  # the paper's 564 and 312 of 768, of this teacher's 384; heads are ours
     "maximum": {"hidden": 156, "heads": 6},
     "shallow": {"hidden": 192, "heads": 6, "ffn": 1152, "layers": 3},  # as many parameters as maximum, half the layers
 }
 SHARED = ("trim", "teacher")  # stages that every run of a language has in common
-HEADLINE = ("topic", "sentiment", "ner", "pos")
 LONGER = 3  # times the epochs where no copies and unlabelled lines are mixed in
 RESAMPLES = 300
 FEW = 1024  # tokens
@@ -231,7 +229,8 @@ def _note(runs: list[dict[str, Any]]) -> str:
         "cut and from random weights, fine-tuned for three times the epochs of `default`, which has swapped "
         "copies and unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
         "Seeds vary fine-tuning: a language's distillation is done once a size; where a row says runs, teacher and "
-        "distillation were made again, and scores are means of the runs. Minutes: core-minutes of training halved, as "
+        "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
+        "the one that a student learnt from. Minutes: core-minutes of training halved, as "
         "of two cores, by the clock and with other work beside them, the fine-tuned teachers that `default` learns "
         "from included "
         f"({'; '.join(hosts).replace('1 threads', 'one thread')}). Rows that are not there have not been run."

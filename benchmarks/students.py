@@ -14,6 +14,8 @@ from edgecompress.files import new_folder
 from edgecompress.records import Step
 
 ROOT = Path(__file__).resolve().parents[1]
+HEADLINE = ("topic", "sentiment", "ner", "pos")
+PAPER_SIZES = ("moderate", "maximum")
 Entry = dict[str, Any]  # of a recipe's stages
 
 
