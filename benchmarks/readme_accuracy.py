@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from statistics import mean
+from string import ascii_lowercase
 from typing import Any
 
 from students import HEADLINE, PAPER_SIZES, ROOT
@@ -27,6 +28,9 @@ def retention() -> str:
     for row in found["rows"]:
         size = "" if row["recipe"] == "teacher" else row["size"]
         rows.setdefault((row["language"], size, row["recipe"]), {})[row["task"]] = row
+    cpus = {
+        cpu: ascii_lowercase[i] for i, cpu in enumerate(sorted({c for r in found["rows"] for c in r["minutes_by_cpu"]}))
+    }
     lines = [
         (
             "| language | student | recipe | topic F1 | sentiment F1 | NER F1 | POS acc. | mean drop | parameters "
@@ -39,9 +43,15 @@ def retention() -> str:
         scores = " | ".join(f"{tasks[task]['score']:.1f}" for task in HEADLINE)
         drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
         runs = f" ({one['runs']} runs)" if one["runs"] > one["seeds"] else ""
-        shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']}{runs} | {one['train_minutes']:.0f}"
+        shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']}{runs} | {_minutes(one, cpus)}"
         lines.append(f"| {language} | {size} | {recipe} | {scores} | {drop} | {shown} |")
-    return "\n".join([_mean_drops(rows), "", *lines, "", found["note"], "", *_tried()])
+    letters = ", ".join(f"{letter}: {cpu}" for cpu, letter in cpus.items())
+    return "\n".join([_mean_drops(rows), "", *lines, "", f"{found['note']} Processors: {letters}.", "", *_tried()])
+
+
+def _minutes(row: Mapping[str, Any], cpus: Mapping[str, str]) -> str:
+    """Return the minutes of a row, each with the letter of its processor."""
+    return ", ".join(f"{minutes:.0f} {cpus[cpu]}" for cpu, minutes in row["minutes_by_cpu"].items())
 
 
 def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> str:

@@ -221,19 +221,19 @@ def summary() -> None:
 
 
 def _note(runs: list[dict[str, Any]]) -> str:
-    hosts = sorted({f"{one['threads']} threads of {one['host']['cpu']}" for one in runs})
+    threads = sorted({one["threads"] for one in runs})
     return (
         "Test splits. The teacher is multilingual-e5-small, dequantized from a 4-bit copy (not the paper's mBERT "
         "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956;"
         " `default`: models/e5-small-*; `cut-only` and `scratch`: the same shape without distillation, from the "
         "cut and from random weights, fine-tuned for three times the epochs of `default`, which has swapped "
         "copies and unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
-        "Seeds vary fine-tuning: a language's distillation is done once a size; where a row says runs, teacher and "
+        "Seeds vary fine-tuning: a run's distillation is done once a size; where a row says runs, teacher and "
         "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
         "the one that a student learnt from. Minutes: core-minutes of training halved, as "
         "of two cores, by the clock and with other work beside them, the fine-tuned teachers that `default` learns "
-        "from included "
-        f"({'; '.join(hosts).replace('1 threads', 'one thread')}). Rows that are not there have not been run."
+        f"from included (runs of {' or '.join(map(str, threads))} threads); those of different processors do not "
+        "compare. Rows that are not there have not been run."
     )
 
 
@@ -252,10 +252,23 @@ def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: di
                 "parameters": group[0]["parameters"],
                 "seeds": len({one["seed"] for one in group}),
                 "runs": len(group),
-                "train_minutes": round(mean(one["minutes"] * one["threads"] / 2 for one in group), 1),
+                "train_minutes": round(mean(_of_two_cores(one) for one in group), 1),
+                "minutes_by_cpu": _by_cpu(group),
             }
         )
     return rows
+
+
+def _by_cpu(group: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the mean minutes of the runs of each processor: those of two processors do not compare."""
+    by: dict[str, list[float]] = {}
+    for one in group:
+        by.setdefault(one["host"]["cpu"], []).append(_of_two_cores(one))
+    return {cpu: round(mean(minutes), 1) for cpu, minutes in sorted(by.items())}
+
+
+def _of_two_cores(run: Mapping[str, Any]) -> float:
+    return float(run["minutes"]) * int(run["threads"]) / 2
 
 
 if __name__ == "__main__":
