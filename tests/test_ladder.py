@@ -1,30 +1,24 @@
-"""Schemes, the ladder, tuning, verifying and inspecting, on tiny artifacts; and through the command line."""
+"""Schemes, the ladder and tuning, on tiny artifacts."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-import torch
-from tiny_models import SENTENCES, bundle, task_files
+from tiny_models import SENTENCES
 
 from edgecompress.artifact import open_artifact, seal
-from edgecompress.encoder.bundle import save
 from edgecompress.errors import CheckError, InputError
 from edgecompress.export import quantize as quantizing
 from edgecompress.export import transform as transforming
 from edgecompress.export.ladder import Judge, climb
 from edgecompress.export.ledger import ledger
-from edgecompress.export.onnx import export
 from edgecompress.export.quantize import quantize
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.export.tune import VARIANTS, tune
-from edgecompress.export.verify import open_side, verify
-from edgecompress.records import Step
 from edgecompress.runtime.predictor import load
 from edgecompress.tasks.examples import Example
 
@@ -32,35 +26,10 @@ TEXTS = tuple(SENTENCES)
 QUICK = ("optimized", "int8", "int8-tables4", "fp16")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A model folder and its fp32 artifact, by family and kind of task."""
-    folder, cache = tmp_path_factory.mktemp("made"), {}
-
-    def get(family="xlm-roberta", kind="text"):
-        if (family, kind) not in cache:
-            torch.manual_seed(0)
-            one = bundle(family, kind, layers=1)
-            task = {"text": "topic", "token": "pos"}[kind]
-            one = replace(one, history=(Step("finetune", {"task": {"kind": task}}),))
-            save(one, folder / f"{family}-{kind}")
-            cache[family, kind] = folder / f"{family}-{kind}", export(one, folder / f"{family}-{kind}-fp32")
-        return cache[family, kind]
-
-    return get
-
-
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "lines.txt"
-    path.write_text("\n".join(SENTENCES) + "\n")
-    return path
-
-
 @pytest.mark.parametrize(("family", "kind"), [("xlm-roberta", "text"), ("bert", "token")])
 @pytest.mark.parametrize("scheme", list(SCHEMES))
-def test_every_scheme_says_nearly_the_same(made, tmp_path, monkeypatch, scheme, family, kind):
-    _, plain = made(family, kind)
+def test_every_scheme_says_nearly_the_same(exported, tmp_path, monkeypatch, scheme, family, kind):
+    _, plain = exported(family, kind)
     monkeypatch.setattr(quantizing, "MAX_ERROR", 1.5)  # 24 random dimensions do not average 4-bit errors out
     small = quantize(plain, tmp_path / "small", scheme=scheme, texts=TEXTS, min_agreement=0.6)
     details = small.history[-1].details
@@ -71,8 +40,8 @@ def test_every_scheme_says_nearly_the_same(made, tmp_path, monkeypatch, scheme, 
 
 
 @pytest.mark.parametrize(("family", "kind"), [("modernbert", "text"), ("deberta-v2", "token")])
-def test_the_newer_architectures_climb_too(made, tmp_path, monkeypatch, family, kind):
-    _, plain = made(family, kind)
+def test_the_newer_architectures_climb_too(exported, tmp_path, monkeypatch, family, kind):
+    _, plain = exported(family, kind)
     monkeypatch.setattr(quantizing, "MAX_ERROR", 1.5)
     found = climb(plain, tmp_path / "best", Judge(texts=TEXTS), max_drop=100.0)
     assert {rung.scheme: rung.refused for rung in found.rungs if rung.refused} == {}
@@ -82,8 +51,8 @@ def test_the_newer_architectures_climb_too(made, tmp_path, monkeypatch, family, 
     assert errors["weight-int8"] < 0.1
 
 
-def test_small_means_small(made, tmp_path, monkeypatch):
-    _, plain = made()
+def test_small_means_small(exported, tmp_path, monkeypatch):
+    _, plain = exported()
     monkeypatch.setattr(quantizing, "MAX_ERROR", 1.5)
     size = {PLAIN: stored(plain)}
     for scheme in ("int8", "int8-tables4", "int4", "fp16"):
@@ -99,8 +68,8 @@ def stored(artifact):
     return sum(entry.bytes for entry in ledger(artifact.model_path).entries)
 
 
-def test_a_scheme_that_destroys_the_embeddings_is_refused(made, tmp_path, monkeypatch, run):
-    _, plain = made()
+def test_a_scheme_that_destroys_the_embeddings_is_refused(exported, tmp_path, monkeypatch, run):
+    _, plain = exported()
 
     def destroy(model, bits):
         value = model.graph.initializers["roberta.embeddings.word_embeddings.weight"]
@@ -121,8 +90,8 @@ def test_a_scheme_that_destroys_the_embeddings_is_refused(made, tmp_path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_a_rewrite_that_changes_the_logits_is_refused(made, tmp_path, monkeypatch):
-    _, plain = made()
+def test_a_rewrite_that_changes_the_logits_is_refused(exported, tmp_path, monkeypatch):
+    _, plain = exported()
 
     def wrong(model, names):
         bias = model.graph.initializers["classifier.out_proj.bias"]
@@ -137,8 +106,8 @@ def test_a_rewrite_that_changes_the_logits_is_refused(made, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_the_ladder_keeps_the_smallest_that_scores(made, tmp_path):
-    _, plain = made()
+def test_the_ladder_keeps_the_smallest_that_scores(exported, tmp_path):
+    _, plain = exported()
     said = [one.label for one in load(plain.folder)(list(TEXTS))]
     judge = Judge(tuple(Example((text,), (label,)) for text, label in zip(TEXTS, said, strict=True)))
     found = climb(plain, tmp_path / "best", judge, schemes=QUICK, max_drop=0.0)
@@ -162,8 +131,8 @@ def test_the_ladder_keeps_the_smallest_that_scores(made, tmp_path):
         ({"schemes": ("int3",)}, "scheme 'int3': choose from optimized, dynamic-int8"),
     ],
 )
-def test_what_a_ladder_cannot_do(made, tmp_path, options, said):
-    _, plain = made()
+def test_what_a_ladder_cannot_do(exported, tmp_path, options, said):
+    _, plain = exported()
     with pytest.raises(InputError, match=said):
         climb(plain, tmp_path / "best", **{"judge": Judge(texts=TEXTS), **options})
     with pytest.raises(InputError, match="is fitted on text: give --text FILE"):
@@ -171,8 +140,8 @@ def test_what_a_ladder_cannot_do(made, tmp_path, options, said):
     assert not list(tmp_path.iterdir())
 
 
-def test_tuning_times_every_variant_and_keeps_the_fastest(made, tmp_path):
-    _, plain = made()
+def test_tuning_times_every_variant_and_keeps_the_fastest(exported, tmp_path):
+    _, plain = exported()
     found = tune(plain, tmp_path / "tuned", scheme="int8", texts=TEXTS, shapes=((1, 8), (1, 400)))
     assert set(found.times) == set(VARIANTS)
     assert found.chosen == min(found.times, key=lambda name: found.times[name][1, 8])
@@ -183,111 +152,12 @@ def test_tuning_times_every_variant_and_keeps_the_fastest(made, tmp_path):
         tune(plain, tmp_path / "no", shapes=((1, 400),))
 
 
-def test_verifying_a_folder_and_an_artifact(made, tmp_path):
-    folder, plain = made()
-    small = quantize(plain, tmp_path / "small", scheme="int8")
-    torch_side, plain_side, small_side = (open_side(path) for path in (folder, plain.folder, small.folder))
-    assert verify(torch_side, plain_side, TEXTS).largest < 1e-4
-    found = verify(plain_side, small_side, TEXTS)
-    assert [row.where for row in found.rows[:5]] == ["1×1", "1×3", "1×128", "3×17", "mixed padding"]
-    assert found.largest > 1e-3
-    assert found.padding[0] < 1e-5 < found.padding[1]  # a dynamic scheme scales over the whole batch
-    with pytest.raises(InputError, match="compare two of one task"):
-        verify(plain_side, replace(small_side, labels=("x", "y")))
-    _, other = made("bert", "text")
-    with pytest.raises(InputError, match="do not cut texts into the same tokens"):
-        verify(plain_side, open_side(other.folder), TEXTS)
-
-
-def test_the_commands(made, tmp_path, text, run):
-    folder, plain = made()
-    code, out, err = run("verify", folder, plain.folder, "--text", text, "--json", tmp_path / "v.json")
-    assert (code, err) == (0, "")
-    assert "mixed padding" in out
-    assert json.loads((tmp_path / "v.json").read_text())["agreement"] == 1.0
-    assert run("quantize", plain.folder, "-o", tmp_path / "small", "--scheme", "int8")[0] == 0
-    code, out, err = run("verify", folder, tmp_path / "small", "--tolerance", "1e-6")
-    assert code == 1
-    assert "1e-06 is allowed (--tolerance)" in err
-    code, out, err = run("verify", folder, tmp_path / "small", "--min-agreement", "1.1")
-    assert (code, "are allowed (--min-agreement)" in err) == (1, True)
-    code, out, err = run("inspect", tmp_path / "small")
-    assert (code, err) == (0, "")
-    assert all(word in out for word in ("embeddings", "attention", "FFN", "head", "int8", "MatMulInteger", "quantize"))
-    code, out, err = run("inspect", tmp_path / "small" / "model.onnx", "--json")
-    assert json.loads(out)["operators"]["MatMulInteger"] > 0
-    assert run("tune", plain.folder, "-o", tmp_path / "tuned", "--length", "8", "--scheme", "int8")[0] == 0
-    data = task_files(tmp_path / "data", "topic")
-    code, out, err = run(
-        "quantize", plain.folder, "-o", tmp_path / "best", "--ladder", "--text", text, "--max-drop", "100"
-    )
-    assert (code, err) == (0, "")
-    assert sum(line.strip().startswith("* ") for line in out.splitlines()) == 2  # the chosen rung, and the caption
-    code, out, err = run("quantize", plain.folder, "-o", tmp_path / "x", "--validation", data.validation[0])
-    assert (code, "belongs to --ladder" in err) == (2, True)
-    (tmp_path / "empty.txt").write_text("\n\n")
-    code, out, err = run(
-        "quantize", plain.folder, "-o", tmp_path / "x", "--scheme", "static-int8", "--text", tmp_path / "empty.txt"
-    )
-    assert (code, err.count("\n")) == (2, 1)
-    code, out, err = run("inspect", tmp_path / "nothing")
-    assert (code, "does not exist" in err) == (2, True)
-    code, out, err = run("verify", plain.folder, tmp_path / "nothing")
-    assert (code, "is not a folder" in err) == (2, True)
-    assert not (tmp_path / "x").exists()
-
-
-def test_a_ledger_adds_up_to_the_file(made, tmp_path):
-    _, plain = made("bert", "token")
-    small = quantize(plain, tmp_path / "small", scheme="int8-tables4")
-    for artifact in (plain, small):
-        found = ledger(artifact.model_path)
-        assert sum(entry.bytes for entry in found.entries) + found.graph_bytes == artifact.model_path.stat().st_size
-        assert found.operators == dict(ops(artifact).most_common())
-    assert ledger(plain.model_path).floats["MatMul"] > ledger(small.model_path).floats["MatMul"]
-    by_part = {entry.part: entry for entry in ledger(plain.model_path).entries}
-    assert by_part["embeddings"].numbers > by_part["attention"].numbers
-    assert {"embeddings", "attention", "FFN", "head"} <= set(by_part)
-
-
-def ops(artifact):
-    from collections import Counter
-
-    return Counter(node.op_type for node in onnx.load(str(artifact.model_path)).graph.node)
-
-
-def test_what_only_a_command_line_can_get_wrong(made, tmp_path, text, run):
-    _, plain = made()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").write_text("")
-    code, _, err = run("quantize", plain.folder, "-o", tmp_path / "full", "--ladder", "--text", text)
-    assert (code, "exists and is not empty" in err) == (2, True)
-    code, _, err = run("quantize", plain.folder, "-o", tmp_path / "x", "--prefer", "fast")
-    assert (code, "--prefer belongs to --ladder" in err) == (2, True)
-    code, _, err = run("quantize", plain.folder, "-o", tmp_path / "x", "--ladder", "--scheme", "int8", "--text", text)
-    assert (code, "--scheme has no use with --ladder" in err) == (2, True)
-    code, _, err = run("tune", plain.folder, "-o", tmp_path / "x", "--scheme", "static-int8")
-    assert (code, err.count("\n"), "is fitted on text" in err) == (2, 1, True)
-    small = quantize(plain, tmp_path / "small", scheme="int8")
-    code, _, err = run("tune", small.folder, "-o", tmp_path / "x")
-    assert (code, "is already int8" in err) == (2, True)
-    for name, content in (
-        ("empty.onnx", b""),
-        ("config.json", b"{}"),
-        ("model[1].onnx", plain.model_path.read_bytes()),
-    ):
-        (tmp_path / name).write_bytes(content)
-        code, _, err = run("inspect", tmp_path / name)
-        assert (code, err.count("\n")) == ((2, 1) if name != "model[1].onnx" else (0, 0)), name
-    assert not (tmp_path / "x").exists()
-
-
-def test_a_model_whose_weights_lie_beside_it(made, tmp_path, monkeypatch):
+def test_a_model_whose_weights_lie_beside_it(exported, tmp_path, monkeypatch):
     """As above 2 GB: sizes count every file, and no file of another graph is left behind."""
     from edgecompress.export import graph
     from edgecompress.export.graph import read, write
 
-    _, plain = made()
+    _, plain = exported()
     big = tmp_path / "big"
     shutil.copytree(plain.folder, big)
     monkeypatch.setattr(graph, "ONE_FILE", 1000)
@@ -304,23 +174,14 @@ def test_a_model_whose_weights_lie_beside_it(made, tmp_path, monkeypatch):
     assert ledger(big / "model.onnx").file_bytes == sealed.model_bytes
 
 
-def test_a_model_that_gives_nan_is_not_verified(made):
-    folder, plain = made()
-    good = open_side(plain.folder)
-    broken = replace(open_side(folder), run=lambda ids, mask: good.run(ids, mask) * np.nan)
-    for pair, who in (((broken, good), "first"), ((good, broken), "second")):
-        with pytest.raises(CheckError, match=f"the {who} model gives a value that is not finite"):
-            verify(*pair, TEXTS)
-
-
-def test_what_another_exporter_wrote_beside_the_graph_is_not_handed_on(made, tmp_path):
-    folder = shutil.copytree(made()[1].folder, tmp_path / "noted")
+def test_what_another_exporter_wrote_beside_the_graph_is_not_handed_on(exported, tmp_path):
+    folder = shutil.copytree(exported()[1].folder, tmp_path / "noted")
     model = onnx.load(folder / "model.onnx")
     for node in model.graph.node:
         node.doc_string = "File /home/somebody/model.py, line 1"
         node.metadata_props.add(key="stack", value="/home/somebody/model.py")
     onnx.save(model, folder / "model.onnx")
     small = quantize(
-        seal(replace(made()[1], folder=folder)), tmp_path / "small", scheme="int8-tables4", min_agreement=0
+        seal(replace(exported()[1], folder=folder)), tmp_path / "small", scheme="int8-tables4", min_agreement=0
     )
     assert b"/home/somebody" not in small.model_path.read_bytes()

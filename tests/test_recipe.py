@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
-from tiny_models import FAMILIES, bundle, corpus, task_files
+from tiny_models import corpus, task_files
+from tiny_recipes import HEAD, furnish, written
 
-from edgecompress.encoder.bundle import read_history, save
+from edgecompress.encoder.bundle import read_history
 from edgecompress.errors import RecipeError, TaskDataError
 from edgecompress.pipeline import run
 from edgecompress.plan import plan
@@ -16,34 +15,7 @@ from edgecompress.recipe import read
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a teacher of each family, a corpus and two tasks."""
-    folder = tmp_path_factory.mktemp("home")
-    for family in FAMILIES:
-        save(bundle(family), folder / family)
-    corpus(folder)
-    task_files(folder, "topic", 8)
-    task_files(folder, "ner", 8)
-    return folder
-
-
-HEAD = """
-teacher = "bert"
-[corpora.slk]
-files = ["slk.txt"]
-[tasks.topic]
-train = ["topic-train.jsonl"]
-validation = ["topic-validation.jsonl"]
-[tasks.names]
-kind = "ner"
-train = ["ner-train.jsonl"]
-validation = ["ner-validation.jsonl"]
-"""
-
-
-def written(home, text, name="recipe"):
-    path = home / f"{name}.toml"
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return path
+    return furnish(tmp_path_factory.mktemp("home"))
 
 
 def refused(path):
@@ -322,63 +294,3 @@ def test_labels_are_read_before_any_work(home, tmp_path):
     )
     with pytest.raises(TaskDataError, match="training lacks: 'other'"):
         plan(read(written(home, text)))
-
-
-EVERYTHING = """
-[[stages]]
-stage = "adapt"
-corpora = ["slk"]
-training = {steps = 1, max_length = 16}
-[[stages]]
-stage = "distill"
-corpora = ["slk"]
-layers = 2
-objective = {relation_heads = 4}
-training = {steps = 0}
-[[stages]]
-stage = "prune"
-corpora = ["slk"]
-ffn = 30
-heads = 2
-tokens = 256
-[[stages]]
-stage = "truncate"
-corpora = ["slk"]
-hidden = 16
-tokens = 256
-name = "narrow"
-method = "first-k"
-attention = "first-k"
-[[stages]]
-stage = "trim"
-corpora = ["slk"]
-SIZE
-[[stages]]
-stage = "finetune"
-name = "student"
-tasks = ["topic", "names"]
-training = {epochs = 1, max_length = 32}
-"""
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_plan_counts_what_is_built(home, tmp_path, family):
-    size = {"roberta": 360, "modernbert": 360, "xlm-roberta": 225, "deberta-v2": 225}.get(family, 240)
-    text = HEAD.replace('"bert"', f'"{family}"') + EVERYTHING.replace("SIZE", f"size = {size}")
-    if family == "modernbert":
-        wider = written(home, text, family)
-        with pytest.raises(RecipeError, match="'prune': heads 2: wider heads would turn at other speeds here"):
-            plan(read(wider))
-        with pytest.raises(RecipeError, match="'narrow': heads of 3 cannot be turned in pairs"):
-            plan(read(written(home, text.replace("heads = 2\n", "").replace("hidden = 16", "hidden = 12"), family)))
-        text = text.replace("heads = 2\n", "")
-    recipe = read(written(home, text, family))
-    rows = {row.name: row for row in plan(recipe)}
-    assert rows["teacher"].parameters == bundle(family).parameters
-    assert not rows["narrow"].at_most
-    assert rows["trim"].at_most
-    from edgecompress.encoder import sources
-
-    for name, result in run(recipe, tmp_path).items():
-        made = sources.load(str(result.folder))
-        assert made.history[-1].parameters == made.parameters == rows[name].parameters, name

@@ -1,0 +1,41 @@
+"""Two models beside each other, and where they differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny_models import SENTENCES
+
+from edgecompress.errors import CheckError, InputError
+from edgecompress.export.quantize import quantize
+from edgecompress.export.verify import open_side, verify
+
+TEXTS = tuple(SENTENCES)
+QUICK = ("optimized", "int8", "int8-tables4", "fp16")
+
+
+def test_verifying_a_folder_and_an_artifact(exported, tmp_path):
+    folder, plain = exported()
+    small = quantize(plain, tmp_path / "small", scheme="int8")
+    torch_side, plain_side, small_side = (open_side(path) for path in (folder, plain.folder, small.folder))
+    assert verify(torch_side, plain_side, TEXTS).largest < 1e-4
+    found = verify(plain_side, small_side, TEXTS)
+    assert [row.where for row in found.rows[:5]] == ["1×1", "1×3", "1×128", "3×17", "mixed padding"]
+    assert found.largest > 1e-3
+    assert found.padding[0] < 1e-5 < found.padding[1]  # a dynamic scheme scales over the whole batch
+    with pytest.raises(InputError, match="compare two of one task"):
+        verify(plain_side, replace(small_side, labels=("x", "y")))
+    _, other = exported("bert", "text")
+    with pytest.raises(InputError, match="do not cut texts into the same tokens"):
+        verify(plain_side, open_side(other.folder), TEXTS)
+
+
+def test_a_model_that_gives_nan_is_not_verified(exported):
+    folder, plain = exported()
+    good = open_side(plain.folder)
+    broken = replace(open_side(folder), run=lambda ids, mask: good.run(ids, mask) * np.nan)
+    for pair, who in (((broken, good), "first"), ((good, broken), "second")):
+        with pytest.raises(CheckError, match=f"the {who} model gives a value that is not finite"):
+            verify(*pair, TEXTS)
