@@ -135,6 +135,8 @@ def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
     if kind in ("cut-only", "scratch"):
         own = [_untrained(e) for e in own]
     name = own[-1]["name"] if own else "teacher"
+    if own and not any(entry.get("teacher") == "teacher" for entry in own):
+        shared = [e for e in shared if name_of(e) != "teacher"]  # nobody learns from it
     common = {key: whole[key] for key in ("teacher", "data", "corpora", "tasks")}
     return {**common, "name": name, "stages": [*shared, *own], "export": {"stages": [name], "schemes": []}}
 
