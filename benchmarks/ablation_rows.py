@@ -43,10 +43,15 @@ PAPER: Mapping[str, Variant] = {
     "trim-last": Variant("trim", "last", trim="last"),
     "undistilled": Variant("none", "layers cut, no distillation", {"distill": {"training": {"steps": 0}}}),
 }
+MODERATE = {"truncate": {"hidden": 276, "heads": 12}}
 DEFAULT: Mapping[str, Variant] = {
     "default": Variant("the default's", "principal directions, heads aligned, stride, one distillation"),
     "default-activation": Variant("hidden size", "largest activations", {"truncate": {"method": "activation"}}),
     "default-first-k": Variant("hidden size", "first 156", {"truncate": {"method": "first-k"}}),
+    "default-276": Variant("hidden size", "276, as at moderate compression", MODERATE),
+    "default-276-first": Variant(
+        "hidden size, layers", "276, the first layers", {**MODERATE, "distill": {"select": "first-k"}}
+    ),
     "default-heads": Variant("attention", "first of each head", {"truncate": {"attention": "first-k"}}),
     "default-first": Variant("layers", "first", {"distill": {"select": "first-k"}}),
     "default-last": Variant("layers", "last", {"distill": {"select": "last-k"}}),

@@ -30,6 +30,8 @@ CHANGED = {
     "undistilled": {"distill.training.steps": 0},
     "default-activation": {"truncate.method": "activation"},
     "default-first-k": {"truncate.method": "first-k"},
+    "default-276": {"truncate.hidden": 276, "truncate.heads": 12},
+    "default-276-first": {"truncate.hidden": 276, "truncate.heads": 12, "distill.select": "first-k"},
     "default-heads": {"truncate.attention": "first-k"},
     "default-first": {"distill.select": "first-k"},
     "default-last": {"distill.select": "last-k"},
