@@ -30,11 +30,12 @@ def _objective(**weights: Any) -> dict[str, Entry]:
 
 
 PAPER: Mapping[str, Variant] = {
-    "base": Variant("the paper's", "stride, MSE, α 0.5, adapted, trimmed first"),
+    "base": Variant("the paper's", "stride, MSE, α 0.5, adapted, trimmed first; logits at the masked positions"),
     "first": Variant("start", "first layers", {"distill": {"select": "first-k"}}),
     "last": Variant("start", "last layers", {"distill": {"select": "last-k"}}),
     "random": Variant("start", "random weights", start="random"),
     "kl": Variant("loss", "KL", _objective(logits_loss="kl")),
+    "everywhere": Variant("logits", "at every position", _objective(logits_at="all")),
     "alpha-0": Variant("α", "0 (logits alone)", _objective(mlm=0.0, logits=1.0)),
     "alpha-25": Variant("α", "0.25", _objective(mlm=0.25, logits=0.75)),
     "alpha-75": Variant("α", "0.75", _objective(mlm=0.75, logits=0.25)),
@@ -47,12 +48,12 @@ MODERATE = {"truncate": {"hidden": 276, "heads": 12}}
 DEFAULT: Mapping[str, Variant] = {
     "default": Variant("the default's", "principal directions, heads aligned, stride, one distillation"),
     "default-activation": Variant("hidden size", "largest activations", {"truncate": {"method": "activation"}}),
-    "default-first-k": Variant("hidden size", "first 156", {"truncate": {"method": "first-k"}}),
+    "default-first-k": Variant("hidden size", "first 156, norms as they were", {"truncate": {"method": "first-k"}}),
     "default-276": Variant("hidden size", "276, as at moderate compression", MODERATE),
     "default-276-first": Variant(
         "hidden size, layers", "276, the first layers", {**MODERATE, "distill": {"select": "first-k"}}
     ),
-    "default-heads": Variant("attention", "first of each head", {"truncate": {"attention": "first-k"}}),
+    "default-heads": Variant("attention", "first 156 places, across heads", {"truncate": {"attention": "first-k"}}),
     "default-first": Variant("layers", "first", {"distill": {"select": "first-k"}}),
     "default-last": Variant("layers", "last", {"distill": {"select": "last-k"}}),
     "default-random": Variant("start", "random weights", start="random"),
@@ -79,7 +80,8 @@ def _of_paper(name: str, variant: Variant, of: Mapping[str, Entry], steps: int) 
     changed = variant.changes.get("adapt", {})
     adapted = "-".join(["adapt", *changed.values(), *(["whole"] if variant.trim == "last" else [])])
     adapt = _changed(_changed(of["adapt"], {"name": adapted, "training": {"steps": steps}}), changed)
-    own = {"name": f"distill-{name}", "from": adapted, "training": {"steps": steps}}
+    cheap = {"logits_at": "masked"}  # the one choice in which the first row is not the recipe
+    own = {"name": f"distill-{name}", "from": adapted, "objective": cheap, "training": {"steps": steps}}
     distill = _changed(_changed(of["distill"], own), variant.changes.get("distill", {}))
     if variant.trim == "last":
         return [adapt], [distill, {**of["trim"], "name": "trimmed-last"}]

@@ -5,13 +5,14 @@
     python benchmarks/ablations.py run -o WORK
     python benchmarks/ablations.py summary
 
-paper: its first distillation alone, e5-small to 6 layers in Slovak: how the student starts (stride, first, last, random
-weights), the distance between logits (MSE, KL), α between masked LM and logits, the teacher adapted to the language or
-not, the vocabulary trimmed first or last. This teacher has no masked-LM head; where the encoder is not adapted, a head
-is fitted to it as it is. default: the cut of models/e5-small-slk to 6 layers, FFN 1024 and hidden 156, and its
-distillation. Training is shorter than either recipe's by far, the same for all rows. Each student is then fine-tuned on
-a part of three tasks, seed by seed, without a teacher; scores are of the validation splits. Rows that WORK or the
-results hold already are not made again: stop it, run it again, and it goes on.
+paper: its first distillation alone, e5-small to 6 layers in Slovak: how the student starts (stride, first, last,
+random weights), the distance between logits (MSE, KL) and where it is taken (masked positions, all), α between masked
+LM and logits, the teacher adapted to the language or not, the vocabulary trimmed first or last. This teacher has no
+masked-LM head; where the encoder is not adapted, a head is fitted to it as it is. default: the cut of
+models/e5-small-slk to 6 layers, FFN 1024 and hidden 156, and its distillation. Training is shorter than either
+recipe's by far, the same for all rows. Each student is then fine-tuned on a part of three tasks, seed by seed,
+without a teacher; scores are of the validation splits. Rows that WORK or the results hold already are not made again:
+stop it, run it again, and it goes on.
 """
 
 from __future__ import annotations
@@ -134,11 +135,13 @@ def summary() -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         by_seed = [mean(scores) for scores in zip(*(found["scores"][task] for task in TASKS), strict=True)]
         scores = {task: round(mean(found["scores"][task]), 2) for task in TASKS}
-        spread = {"mean": round(mean(by_seed), 2), "seeds": len(by_seed)}
+        spread: dict[str, Any] = {"mean": round(mean(by_seed), 2), "seeds": len(by_seed)}
         if len(by_seed) > 1:
             spread["stdev"] = round(stdev(by_seed), 2)
-        same = {key: found[key] for key in ("choice", "value", "steps", "parameters")}
-        rows.append({"of": "paper" if name in PAPER else "default", "name": name, **same, **scores, **spread})
+            spread["stdevs"] = {task: round(stdev(found["scores"][task]), 2) for task in TASKS}
+        said = {"choice": VARIANTS[name].choice, "value": VARIANTS[name].value}
+        same = {key: found[key] for key in ("steps", "parameters")}
+        rows.append({"of": "paper" if name in PAPER else "default", "name": name, **said, **same, **scores, **spread})
     write_json(RESULTS / "summary.json", {"rows": rows})
 
 

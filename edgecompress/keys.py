@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgecompress.corpus import Corpus, dataset_parts
 from edgecompress.files import sha256
 from edgecompress.stages.record import plain
 
@@ -56,9 +57,12 @@ def code_digest(parts: tuple[str, ...]) -> str:
 
 
 def _files(value: Any) -> list[Path]:
-    """Return every file that an option names, however deep."""
+    """Return every file that an option names, however deep; of a local data set's folder those within it."""
     if isinstance(value, Path):
         return [value]
+    if isinstance(value, Corpus):
+        folders = [Path(dataset_parts(name)[0]) for name in value.datasets]
+        return [*value.files, *(path for one in folders for path in sorted(one.rglob("*")) if path.is_file())]
     if isinstance(value, list | tuple):
         return [path for item in value for path in _files(item)]
     return [path for item in vars(value).values() for path in _files(item)] if hasattr(value, "__dict__") else []

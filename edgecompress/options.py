@@ -13,9 +13,9 @@ class Training:
 
     ``steps`` optimiser steps, or ``epochs`` passes over the data where ``steps`` is 0 (both 0: no training, the cut
     alone); of the data at most ``examples`` sequences or examples, drawn evenly (0: all). ``batch_size`` sequences a
-    step of at most ``max_length`` tokens, ``learning_rate`` at the peak of a linear schedule whose first ``warmup``
-    share rises. ``dropout`` replaces the model's own rates while training (None: keeps them). ``precision``: "auto"
-    takes bfloat16 autocast where the processor has instructions for it.
+    step (a process, where several train together) of at most ``max_length`` tokens, ``learning_rate`` at the peak of a
+    linear schedule whose first ``warmup`` share rises. ``dropout`` replaces the model's own rates while training (None:
+    keeps them). ``precision``: "auto" takes bfloat16 autocast where the processor has instructions for it.
     """
 
     steps: int = 0
@@ -36,8 +36,9 @@ class Objective:
     """What a student imitates: the weight of each loss (0 switches it off).
 
     ``mlm`` masked-LM cross-entropy on the true token (α of arXiv 2505.16956) and ``logits`` the distance to the
-    teacher's MLM logits (1 − α), by ``logits_loss`` at ``temperature`` (KL), both at the ``mask``ed share of positions
-    only. ``hidden`` squared error to the teacher's hidden states through a learned projection, in units of their
+    teacher's MLM logits (1 − α), by ``logits_loss`` at ``temperature`` (KL), both at the ``mask``ed share of positions,
+    or with ``logits_at`` "all" the logits at every position, as in that paper (seven times the decoder's work at 0.15).
+    ``hidden`` squared error to the teacher's hidden states through a learned projection, in units of their
     variance, of ``hidden_layers``: all (and the embeddings), the middle and the last, or the last. ``relations``
     MiniLMv2 query, key and value self-relations of the last layers (arXiv 2012.15828, eq. 5) in ``relation_heads``
     heads.
@@ -46,6 +47,7 @@ class Objective:
     mlm: float = 0.0
     logits: float = 0.0
     logits_loss: Literal["mse", "kl"] = "mse"
+    logits_at: Literal["masked", "all"] = "masked"
     temperature: float = 1.0
     hidden: float = 1.0
     hidden_layers: Literal["all", "middle-last", "last"] = "middle-last"

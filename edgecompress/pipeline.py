@@ -7,6 +7,7 @@ checkpoint of the stage it was in; a result appears in one step, whole.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.errors import OutputError
-from edgecompress.files import new_folder, output_error
+from edgecompress.files import new_folder, output_error, write_json
 from edgecompress.keys import model_key, stage_key, teachers_of
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
@@ -80,10 +81,10 @@ def _compute(recipe: Recipe, node: Node, out: Path, key: str) -> Bundle:
     arguments = dict(node.arguments)
     if places := tuple(_place(recipe, name, out) for name in teachers_of(arguments)):
         arguments["teacher"] = places[0] if isinstance(arguments["teacher"], str) else places
-    began = time.monotonic()
+    before, began = _seconds_before(_work(out, key)), time.monotonic()
     with checkpoints_in(_work(out, key)):
         bundle = STAGES[node.stage].run(sources.load(source), **arguments)
-    last = replace(bundle.history[-1], seconds=round(time.monotonic() - began, 1), key=key)
+    last = replace(bundle.history[-1], seconds=round(before + time.monotonic() - began, 1), key=key)
     return replace(bundle, history=(*bundle.history[:-1], last))
 
 
@@ -96,6 +97,22 @@ def _place(recipe: Recipe, name: str, out: Path) -> str:
 
 def _work(out: Path, key: str) -> Path:
     return out / ".work" / key[:16]
+
+
+def _seconds_before(work: Path) -> float:
+    """Return the seconds that stopped runs put into the newest checkpoint in ``work``, and note that a run begins.
+
+    What they did after that checkpoint is done again, so it does not count.
+    """
+    note = work / "began.json"
+    written = [path.stat().st_mtime for path in work.glob("checkpoint-*/trainer_state.json")]
+    before = 0.0
+    if note.is_file() and written:
+        last = json.loads(note.read_text(encoding="utf-8"))
+        before = last["before"] + max(0.0, max(written) - last["at"])
+    if is_writer():
+        write_json(note, {"before": before, "at": time.time()})
+    return float(before)
 
 
 def _is_done(folder: Path, key: str) -> bool:

@@ -21,6 +21,7 @@ CHANGED = {
     "last": {"distill.select": "last-k"},
     "random": {},
     "kl": {"distill.objective.logits_loss": "kl"},
+    "everywhere": {"distill.objective.logits_at": "all"},
     "alpha-0": {"distill.objective.mlm": 0.0, "distill.objective.logits": 1.0},
     "alpha-25": {"distill.objective.mlm": 0.25, "distill.objective.logits": 0.75},
     "alpha-75": {"distill.objective.mlm": 0.75, "distill.objective.logits": 0.25},

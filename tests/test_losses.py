@@ -158,6 +158,26 @@ def test_only_masked_positions_are_scored(family):
     )
 
 
+def test_logits_may_be_compared_at_every_position():
+    """Those of padding stay out; the masked-LM loss is still that of the masked positions."""
+    teacher = model("bert")
+    student = keep_layers(teacher, [0, 1])
+    module = Distiller(student, teacher, replace(NOTHING, mlm=0.3, logits=0.7, logits_at="all")).eval()
+    inputs = labelled("bert")
+    padded = {name: nn.functional.pad(t, (0, 5), value=IGNORED * (name == "labels")) for name, t in inputs.items()}
+    with torch.no_grad():
+        mine, theirs = (
+            one(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits for one in (student, teacher)
+        )
+        loss, of_padded = (module(**given)["loss"].item() for given in (inputs, padded))
+    real, scored = inputs["attention_mask"].bool(), inputs["labels"] != IGNORED
+    assert 0 < scored.sum() < real.sum()
+    expected = 0.3 * nn.functional.cross_entropy(mine[scored], inputs["labels"][scored])
+    expected = expected + 0.7 * nn.functional.mse_loss(mine[real], theirs[real])
+    assert loss == pytest.approx(float(expected), rel=1e-4)
+    assert of_padded == pytest.approx(loss, rel=1e-4)
+
+
 def test_padding_does_not_enter_the_hidden_loss():
     teacher = model("bert")
     student = keep_layers(teacher, [0, 1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -89,6 +91,39 @@ def test_a_changed_file_reruns_what_reads_it(home):
     assert reused(run(recipe(home), home / "out")) == NAMES[:3]
     corpus(home, lines=SLOVAK[:-1])
     assert not reused(run(recipe(home), home / "out"))
+
+
+def test_a_changed_data_set_in_a_folder_reruns_what_reads_it(home):
+    folder = home / "set"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("".join(f'{{"text": "{line}"}}\n' for line in SLOVAK), encoding="utf-8")
+    corpora = {name: {"files": [f"{name}.txt"]} for name in ("slk", "more")}
+    corpora["more"]["datasets"] = [f"hf:{folder}:text"]
+    run(recipe(home, corpora=corpora), home / "out")
+    assert reused(run(recipe(home, corpora=corpora), home / "out")) == NAMES
+    with (folder / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text": "Celkom iný text."}\n')
+    assert reused(run(recipe(home, corpora=corpora), home / "out")) == NAMES[:2]
+
+
+def test_the_seconds_of_a_stopped_run_count_as_far_as_its_checkpoint(home):
+    work = home / "out" / ".work" / "key"
+    assert pipeline._seconds_before(work) == 0.0
+    assert pipeline._seconds_before(work) == 0.0  # it stopped before a checkpoint: nothing of it is left
+    (work / "checkpoint-10").mkdir()
+    state = work / "checkpoint-10" / "trainer_state.json"
+    state.write_text("{}")
+
+    def written_after(seconds):
+        began = json.loads((work / "began.json").read_text())["at"]
+        os.utime(state, (began + seconds, began + seconds))
+
+    written_after(70)
+    assert pipeline._seconds_before(work) == pytest.approx(70, abs=0.1)
+    written_after(5)
+    assert pipeline._seconds_before(work) == pytest.approx(75, abs=0.1)
+    written_after(-40)  # nothing was written since
+    assert pipeline._seconds_before(work) == pytest.approx(75, abs=0.1)
 
 
 def test_a_changed_teacher_reruns_everything(home):

@@ -49,6 +49,27 @@ def _a_checkpoint_after_every_step(monkeypatch):
     monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "0")
 
 
+@pytest.mark.parametrize(("epochs", "dies"), [(3, 1), (3, 2), (3, 3), (1, 1), (1.5, 2)])
+def test_training_goes_on_after_dying_while_an_epoch_is_scored(tmp_path, monkeypatch, epochs, dies):
+    task, evaluate, calls = task_files(tmp_path, "topic"), trainer._Trainer.evaluate, []
+    run = partial(finetune, bundle("bert"), task=task, training=replace(QUICK, steps=0, epochs=epochs))
+
+    def die(self, *given, **named):
+        calls.append(1)
+        if len(calls) == dies:
+            raise Stopped
+        return evaluate(self, *given, **named)
+
+    whole = run()
+    monkeypatch.setattr(trainer._Trainer, "evaluate", die)
+    with checkpoints_in(tmp_path / "work"):
+        with pytest.raises(Stopped):
+            run()
+        pieces = run()
+    assert same_weights(whole.model, pieces.model)
+    assert whole.history[-1].details["scores"] == pieces.history[-1].details["scores"]
+
+
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
 def test_distillation_is_repeatable_and_goes_on_where_it_stopped(tmp_path, family):
     made, text = bundle(family), corpus(tmp_path)

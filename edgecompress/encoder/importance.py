@@ -39,17 +39,17 @@ def first_order(model: PreTrainedModel, batches: Iterable[Batch], *, seed: int =
         "attn": torch.zeros(layers, size(model.config, "hidden")),
     }
     for batch in batches:
-        model.zero_grad(set_to_none=True)
-        loss_of(model, batch, generator).backward()
+        named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        loss = loss_of(model, batch, generator)
+        gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)  # the model's own stay
         scores: dict[Axis, Tensor] = {axis: torch.zeros_like(t) for axis, t in total.items()}
-        for name, weight in model.named_parameters():
+        for (name, weight), gradient in zip(named.items(), gradients, strict=True):
             axes, layer = axes_of(arch, name), layer_of(arch, name)
             for axis, score in scores.items():
-                if layer is not None and weight.grad is not None and _counts(axis, axes):
-                    score[layer] += _by_unit(weight.detach() * weight.grad, axes, axis)
+                if layer is not None and gradient is not None and _counts(axis, axes):
+                    score[layer] += _by_unit(weight.detach() * gradient, axes, axis)
         for axis in total:
             total[axis] += scores[axis].abs()
-    model.zero_grad(set_to_none=True)
     return total
 
 

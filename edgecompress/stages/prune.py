@@ -23,7 +23,7 @@ def prune(
     tokens: int = 65536,
     seed: int = 0,
 ) -> Bundle:
-    """Keep FFN neurons a layer and HEADS heads a layer: those with the highest first-order importance on held-out text.
+    """Keep FFN neurons a layer and HEADS heads a layer: those with the highest first-order importance on text.
 
     Importance is accumulated over TOKENS tokens of the corpora. In BERT-like models the head width is hidden size
     divided by heads, so fewer heads means wider ones: the places of removed heads become zeros inside the kept ones.

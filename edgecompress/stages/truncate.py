@@ -35,8 +35,9 @@ def truncate(
     METHOD chooses the residual dimensions: ``first-k`` the first ones, as arXiv 2505.16956 does; ``activation`` those
     whose hidden states vary most; ``svd`` the principal directions of the hidden states (a rotation, so that an
     existing masked-LM head must be trained again). ATTENTION chooses the places of the heads: ``first-k`` slices them
-    all together, across head boundaries, as the paper's code does; ``head-aligned`` keeps HEADS heads and the most
-    important places within each. All but first-k read CORPORA, and refit the LayerNorms by least squares.
+    all together, across head boundaries, as the paper's code does; ``head-aligned`` keeps HEADS heads and within
+    each the places whose values count most (first-order importance at the output projection; queries and keys are cut
+    at the same places). All but first-k read CORPORA, and refit the LayerNorms by least squares.
     """
     from edgecompress.encoder import surgery
     from edgecompress.encoder.arch import resized, size

@@ -89,7 +89,7 @@ class Distiller(nn.Module):
             pairs = zip(mine.relations, theirs.relations, strict=True)
             loss = loss + goal.relations * sum(relation_loss(s, t, goal.relation_heads) for s, t in pairs) / 3
         if labels is not None and (goal.mlm or goal.logits):
-            loss = loss + self._tokens(mine.states[-1], theirs.states[-1], labels)
+            loss = loss + self._tokens(mine.states[-1], theirs.states[-1], labels, attention_mask.bool())
         return {"loss": loss}
 
     @torch.no_grad()
@@ -120,13 +120,14 @@ class Distiller(nn.Module):
         ]
         return torch.stack(losses).mean()
 
-    def _tokens(self, mine: Tensor, theirs: Tensor, labels: Tensor) -> Tensor:
+    def _tokens(self, mine: Tensor, theirs: Tensor, labels: Tensor, real: Tensor) -> Tensor:
         goal, scored = self.objective, labels != IGNORED
-        logits = mlm_logits(self.student, mine[scored])
-        loss = goal.mlm * token_loss(logits, labels[scored])
+        asked = real if goal.logits and goal.logits_at == "all" else scored
+        logits = mlm_logits(self.student, mine[asked])
+        loss = goal.mlm * token_loss(logits[scored[asked]], labels[scored & asked])
         if goal.logits:
             with torch.no_grad():
-                target = mlm_logits(self._teacher[0], theirs[scored])
+                target = mlm_logits(self._teacher[0], theirs[asked])
             loss = loss + goal.logits * logits_loss(logits, target, goal.logits_loss, goal.temperature)
         return loss
 

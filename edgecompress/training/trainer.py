@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _WEIGHTS = "module.safetensors"
 _SHORT = 128  # tokens
 _CURVE = 60  # points that a training curve is kept with
+_NO_STEP = 1e-9  # of an epoch: less than one step is
 _CHECKPOINT_SIZES = 3  # a checkpoint holds the weights and two moments of each
 _folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
 
@@ -117,7 +118,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
             data_collator=data.collate,
             compute_metrics=data.score,
             preprocess_logits_for_metrics=_argmax if data.score else None,
-            callbacks=[_Signs(label)],
+            callbacks=[_Signs(label, f"eval_{data.headline}")],
         )
         trainer.sampler = data.sampler
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
@@ -178,8 +179,12 @@ def _fast_attention(module: nn.Module, options: Training) -> Iterator[None]:
 
 def _set_dropout(module: nn.Module, rate: float | None) -> None:
     for part in module.modules():
-        if rate is not None and isinstance(part, nn.Dropout):
+        if rate is None:
+            continue
+        if isinstance(part, nn.Dropout):
             part.p = rate
+        elif isinstance(getattr(part, "attention_dropout", None), float):  # ModernBERT calls a function with it
+            part.attention_dropout = rate
 
 
 def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
@@ -221,11 +226,16 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
 
 def passes(examples: int, options: Training) -> float:
     """Return how often training goes over ``examples``."""
-    return options.steps * options.batch_size / examples if options.steps else options.epochs
+    return options.steps * _sequences(options) / examples if options.steps else options.epochs
 
 
 def _total_steps(examples: int, options: Training) -> int:
-    return options.steps or math.ceil(math.ceil(examples / options.batch_size) * options.epochs)
+    return options.steps or math.ceil(math.ceil(examples / _sequences(options)) * options.epochs)
+
+
+def _sequences(options: Training) -> int:
+    """Return how many sequences a step takes, of all processes together."""
+    return options.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def wants_bf16(options: Training) -> bool:
@@ -254,18 +264,25 @@ def _last_checkpoint(work: Path) -> str | None:
 class _Signs(TrainerCallback):  # type: ignore[misc]
     """Reports progress, and asks for a checkpoint every so many seconds."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, headline: str) -> None:
         self.label, self.note, self.saved = label, "", time.monotonic()
+        self.noted = {"loss": "loss", headline: "score"}
         self.every = float(os.environ.get("EDGECOMPRESS_CHECKPOINT_SECONDS", "120"))
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
         last = state.log_history[-1]
-        self.note = ", ".join(f"{key} {last[key]:.3f}" for key in ("loss", "eval_headline") if key in last) or self.note
+        self.note = ", ".join(f"{name} {last[key]:.3f}" for key, name in self.noted.items() if key in last) or self.note
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
         report(self.label, state.global_step, state.max_steps, self.note)
-        if time.monotonic() - self.saved > self.every:
+        if time.monotonic() - self.saved > self.every and not _ends_an_epoch(state):
             control.should_save, self.saved = True, time.monotonic()
+
+
+def _ends_an_epoch(state: TrainerState) -> bool:
+    """Whether validation comes next: what goes on from a checkpoint of this step would take it for done."""
+    epoch = float(state.epoch)
+    return bool(state.global_step >= state.max_steps) or abs(epoch - round(epoch)) < _NO_STEP
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
