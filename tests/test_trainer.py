@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 from datasets import Dataset
-from tiny_models import QUICK, bundle, corpus, model, same_weights, task_files
+from tiny_models import FAMILIES, QUICK, bundle, corpus, model, same_weights, task_files
 
 from edgecompress.errors import InputError
 from edgecompress.options import Objective, Training
@@ -23,6 +23,7 @@ from edgecompress.training.data import task_batch
 from edgecompress.training.trainer import Data, checkpoints_in, fit
 
 OBJECTIVE = Objective(mlm=0.5, logits=0.5, relation_heads=4)
+DROPOUTS = {"attention_dropout": 0.5, "attention_probs_dropout_prob": 0.5, "hidden_dropout_prob": 0.5}
 
 
 class Stopped(Exception):  # noqa: N818 - it stands for a power cut, not for an error
@@ -166,6 +167,19 @@ def test_progress_counts_every_step(tmp_path, capfd):
     steps = [(event.done, event.total) for event in events if event.task == "adapt"]
     assert steps == [(n, 4) for n in range(1, 5)]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_dropout_is_left_where_none_is_asked_for(family):
+    made = bundle(family)
+    again = type(made.model)(type(made.model.config).from_dict({**made.model.config.to_dict(), **DROPOUTS}))
+    again.load_state_dict(made.model.state_dict())
+    ids = torch.arange(5, 17).repeat(2, 1)
+    one, other = (again.train()(input_ids=ids)[0] for _ in range(2))
+    assert not torch.equal(one, other)
+    trainer._set_dropout(again, 0.0)
+    one, other = (again.train()(input_ids=ids)[0] for _ in range(2))
+    assert torch.equal(one, other)
 
 
 def test_bf16_needs_the_hardware(tmp_path, monkeypatch):
