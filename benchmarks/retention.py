@@ -224,10 +224,11 @@ def _note(runs: list[dict[str, Any]]) -> str:
     threads = sorted({one["threads"] for one in runs})
     return (
         "Test splits. The teacher is multilingual-e5-small, dequantized from a 4-bit copy (not the paper's mBERT "
-        "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956;"
-        " `default`: models/e5-small-*; `cut-only` and `scratch`: the same shape without distillation, from the "
-        "cut and from random weights, fine-tuned for three times the epochs of `default`, which has swapped "
-        "copies and unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
+        "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956,"
+        " as models/paper-e5-small has it, which says what differs; `default`: models/e5-small-*; `cut-only` and "
+        "`scratch`: the same shape without distillation, from that cut and from random weights. Of these three "
+        "the tasks are fine-tuned alike, for three times the epochs of `default`, which has swapped copies and "
+        "unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
         "Seeds vary fine-tuning: a run's distillation is done once a size; where a row says runs, teacher and "
         "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
         "the one that a student learnt from. Minutes: core-minutes of training halved, as "
