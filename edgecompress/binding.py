@@ -39,7 +39,7 @@ class Context:
     def check(self, what: str) -> None:
         """Raise RecipeError with every problem noted."""
         if self.problems:
-            raise RecipeError(f"{what}: " + "; ".join(self.problems))
+            raise RecipeError(f"{what}: " + "; ".join(dict.fromkeys(self.problems)))  # once an entry, not a task
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

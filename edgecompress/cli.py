@@ -76,6 +76,7 @@ def _quieten() -> None:
     They read this when they are imported, so it stands before everything else.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -97,7 +98,7 @@ def main() -> None:
     _quieten()
     warnings.formatwarning = _one_line
     try:
-        group(standalone_mode=False)
+        group(standalone_mode=False, prog_name="edgecompress")
     except EdgecompressError as error:
         click.echo(f"edgecompress: {error}", err=True)
         sys.exit(error.exit_code)
@@ -105,7 +106,9 @@ def main() -> None:
         click.echo(f"edgecompress: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        where = f" (see {context.command_path} --help)" if context else ""
+        click.echo(f"edgecompress: {' '.join(error.format_message().split()).rstrip('.')}{where}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgecompress: stopped; the same command goes on from here", err=True)

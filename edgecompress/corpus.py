@@ -11,7 +11,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import CorpusError, MissingExtraError
@@ -24,6 +24,7 @@ HUB = "hf:"  # begins the name of a data set
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _BOM = b"\xef\xbb\xbf"
 _ROWS = 1024
+_FIRST = 200  # lines
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,18 @@ def check(corpus: Corpus) -> None:
             raise CorpusError(f"corpus {corpus.name}: {path} {what}; check the path")
         if not path.name.endswith(SUFFIXES):
             raise CorpusError(f"corpus {corpus.name}: {path} is of an unknown kind; known: {', '.join(SUFFIXES)}")
+
+
+def check_text(corpus: Corpus) -> None:
+    """Raise CorpusError for what :func:`check` finds, and for what the first lines of its files show: another encoding,
+    no gzip, no such column, no text at all. Data sets are not asked.
+    """
+    check(corpus)
+    for path in corpus.files:
+        for _ in islice(_texts(path), _FIRST):
+            pass
+    if not corpus.datasets:
+        next(_stream(corpus))
 
 
 def lines(corpus: Corpus) -> Iterator[str]:

@@ -46,10 +46,10 @@ def need_space(folder: Path, size: int) -> None:
         )
 
 
-def refuse_existing(target: Path) -> None:
+def refuse_existing(target: Path, option: str = "-o") -> None:
     """Raise OutputError when ``target`` exists and holds something: asked before long work, too."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"{target.absolute()} exists and is not empty: choose another -o, or remove it first")
+        raise OutputError(f"{target.absolute()} exists and is not empty: choose another {option}, or remove it first")
 
 
 @contextmanager

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from edgecompress import corpus as corpora
 from edgecompress.binding import parameters
 from edgecompress.encoder.arch import architecture, resized, size
-from edgecompress.errors import ArchitectureError, RecipeError
+from edgecompress.errors import ArchitectureError, CorpusError, RecipeError, TaskDataError
 from edgecompress.keys import teachers_of
 from edgecompress.options import TaskFiles
 from edgecompress.recipe import TEACHER, Node, Recipe
@@ -53,20 +53,43 @@ def plan(recipe: Recipe) -> list[Row]:
     from edgecompress.encoder.sources import load_config
 
     _labels.cache_clear()  # files may have changed since the last plan
-    for corpus in recipe.corpora.values():
-        corpora.check(corpus)
+    _check_data(recipe)
     config = load_config(recipe.teacher)
     architecture(config)
     models = {TEACHER: _Model(config, config.architectures[0], heads=None)}
     rows = [Row(TEACHER, "load", recipe.teacher, _parameters(models[TEACHER]))]
+    wrong: dict[str, str] = {}  # what follows from a stage that cannot be is not looked at
     for node in recipe.nodes:
+        if {node.source, *teachers_of(node.arguments)} & wrong.keys():
+            wrong[node.name] = ""
+            continue
         try:
             models[node.name] = model = _after(node, models[node.source])
             _check(node, model, models)
         except (ArchitectureError, RecipeError) as error:
-            raise RecipeError(f"recipe {recipe.name}: stage {node.name!r}: {error}") from error
+            wrong[node.name] = f"stage {node.name!r}: {error}"
+            continue
         rows.append(Row(node.name, node.stage, node.source, _parameters(model), model.at_most))
+    if wrong:
+        raise RecipeError(f"recipe {recipe.name}: {'; '.join(filter(None, wrong.values()))}")
     return rows
+
+
+def _check_data(recipe: Recipe) -> None:
+    """Look into the text and the examples. Raises the error of one that cannot be used, RecipeError for several."""
+    used = {files for node in recipe.nodes for files in (node.arguments.get("task"), *node.arguments.get("tasks", ()))}
+    looks: list[Callable[[], object]] = [partial(corpora.check_text, corpus) for corpus in recipe.corpora.values()]
+    looks += [partial(_labels, files) for files in recipe.tasks.values() if files in used]
+    found: list[CorpusError | TaskDataError] = []
+    for look in looks:
+        try:
+            look()
+        except (CorpusError, TaskDataError) as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise RecipeError(f"recipe {recipe.name}: {'; '.join(map(str, found))}")
 
 
 def _after(node: Node, before: _Model) -> _Model:

@@ -146,7 +146,8 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
 
 def _files(value: Any, root: Path, where: str, context: Context) -> tuple[Path, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        context.problem(f"{where}: {value!r} is not a list of file names")
+        said = "is missing: give it" if value is None else f"is {value!r}: give"
+        context.problem(f"{where} {said} a list of file names")
         return ()
     paths = tuple(root / expand(item, context) for item in value)
     for path in paths:

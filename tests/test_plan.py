@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from tiny_models import FAMILIES, bundle
 from tiny_recipes import HEAD, furnish, written
 
 from edgecompress.encoder import sources
-from edgecompress.errors import RecipeError
+from edgecompress.errors import RecipeError, TaskDataError
 from edgecompress.pipeline import run
 from edgecompress.plan import plan
 from edgecompress.recipe import read
@@ -74,3 +76,60 @@ def test_the_plan_counts_what_is_built(home, tmp_path, family):
     for name, result in run(recipe, tmp_path).items():
         made = sources.load(str(result.folder))
         assert made.history[-1].parameters == made.parameters == rows[name].parameters, name
+
+
+DAMAGED = """
+[corpora.first]
+files = ["latin.txt"]
+[corpora.second]
+files = ["slk.txt", "cut.txt.gz"]
+[corpora.third]
+files = ["blank.txt"]
+[tasks.sentiment]
+train = ["unlabelled.jsonl"]
+validation = ["topic-validation.jsonl"]
+[[stages]]
+stage = "trim"
+corpora = ["slk"]
+[[stages]]
+stage = "finetune"
+tasks = ["sentiment"]
+"""
+
+
+def test_text_and_examples_are_looked_into_and_what_is_wrong_comes_together(home):
+    (home / "latin.txt").write_bytes("Ďakujem, dobrý deň.".encode("iso8859-2"))
+    (home / "cut.txt.gz").write_bytes(b"no gzip")
+    (home / "blank.txt").write_text("\n \n")
+    (home / "unlabelled.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(RecipeError) as caught:
+        plan(read(written(home, HEAD + DAMAGED, "damaged")))
+    said = str(caught.value)
+    assert "\n" not in said
+    for part in (
+        "latin.txt, line 1: not UTF-8",
+        "cut.txt.gz is not a valid gzip file",
+        "corpus third is empty",
+        "label",
+    ):
+        assert part in said
+    (home / "latin.txt").write_text("dobrý deň")
+    (home / "blank.txt").write_text("dobrý deň")
+    with pytest.raises(RecipeError) as caught:
+        plan(read(written(home, HEAD + DAMAGED, "damaged")))
+    assert "latin" not in str(caught.value)
+    (home / "cut.txt.gz").write_bytes(gzip.compress(b"dobry den"))
+    with pytest.raises(TaskDataError, match="label"):
+        plan(read(written(home, HEAD + DAMAGED, "damaged")))
+
+
+def test_sizes_that_cannot_be_come_together_without_what_follows_from_them(home):
+    text = '[[stages]]\nstage="distill"\ncorpora=["slk"]\nlayers=99\nname="deep"\nobjective={relation_heads=4}\n'
+    text += '[[stages]]\nstage="prune"\ncorpora=["slk"]\nffn=9999\nname="after"\n'
+    text += '[[stages]]\nstage="prune"\ncorpora=["slk"]\nffn=9999\nname="wide"\nfrom="teacher"\n'
+    with pytest.raises(RecipeError) as caught:
+        plan(read(written(home, HEAD + text, "sizes")))
+    said = str(caught.value)
+    assert "stage 'deep': layers 99 is above" in said
+    assert "stage 'wide': ffn 9999 is above" in said
+    assert "'after'" not in said

@@ -143,7 +143,7 @@ MISTAKES = [
     ('stage="trim"; corpora=["slk"]\n[bench]; students=[1]', "1"),
     ('stage="trim"; corpora=["slk"]\n[bench]; student=["x"]', "bench: no option 'student'; did you mean 'students'?"),
     ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=["none.txt"]', "corpora.x.files: no file"),
-    ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=[]', "corpora.x.files: [] is not a list of file names"),
+    ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=[]', "corpora.x.files is []: give a list of file names"),
     ('stage="trim"; corpora=["slk"]\n[corpora.x]; files=["slk.txt"]; weight=0', "weight 0 is not a number above 0"),
     ('stage="trim"; corpora=["slk"]\n[tasks.parse]; train=["slk.txt"]', "no task kind 'parse'"),
 ]

@@ -129,10 +129,12 @@ def predict(
 
 
 def _standard_input() -> list[str]:
+    """Return its lines: of bytes, as Python's own reading of a terminal's encoding may let others through."""
     try:
-        return [line.rstrip("\n") for line in sys.stdin]
+        lines = [line.decode("utf-8").rstrip("\r\n") for line in sys.stdin.buffer]
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8 ({error}): convert it with iconv") from error
+    return lines
 
 
 def _tables(text: str, prediction: Prediction | Predictions, heads: Mapping[str, Artifact]) -> Iterator[Table]:
@@ -158,6 +160,8 @@ def _table(text: str, prediction: Prediction, *, spans: bool) -> Table:
         return table
     for title in ("text", "label" if spans else "tag", "place", "probability"):
         table.add_column(title)
+    if spans and not prediction.spans:
+        table.add_row("no names found")
     for span in prediction.spans if spans else ():
         table.add_row(span.text, span.label, f"{span.start}–{span.end}", f"{span.probability:.3f}")
     for word in () if spans else prediction.words:

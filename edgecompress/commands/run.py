@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgecompress.commands.show import progress
+from edgecompress.commands.show import megabytes, progress, validated
 from edgecompress.extras import is_there, require
 
 if TYPE_CHECKING:
     from edgecompress.bench.results import Results
+    from edgecompress.deliver import Artifacts
+    from edgecompress.pipeline import Result
     from edgecompress.recipe import Recipe
 
 
@@ -95,12 +98,32 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
         found = deliver.bench(recipe, subjects, deliver.tests_of(recipe)) if recipe.students and subjects else None
     reused = sum(result.reused for result in results.values())
     console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)", highlight=False)
-    if found:
+    for table in _made(results, subjects):
+        console.print(table)
+    if not found:
+        console.print("not measured: name the finetune stages of teacher and students in [bench] of the recipe")
+    else:
         figures = output / "bench.json"
         files.write(figures, found)
         for table in bench_tables(found):
             console.print(table)
         console.print(f"figures in {figures}{_page(found, output)}", highlight=False)
+
+
+def _made(results: Mapping[str, Result], subjects: Artifacts) -> Iterator[Table]:
+    """Yield what the fine-tuned stages scored on validation data, and which artifacts there are."""
+    from edgecompress.encoder.bundle import read_history
+
+    said = {name: validated(read_history(one.folder)[-1]) for name, one in results.items()}
+    for title, rows in (
+        ("Fine-tuned", [(name, text) for name, text in said.items() if text]),
+        ("Artifacts", [(str(a.folder), megabytes(a.model_bytes)) for of in subjects.values() for a in of.values()]),
+    ):
+        table = Table(title=title, title_justify="left", show_header=False, show_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        if rows:
+            yield table
 
 
 def _page(found: Results, output: Path) -> str:

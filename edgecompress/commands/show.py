@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from edgecompress.progress import Event, Listener, listening
+from edgecompress.records import Step
+from edgecompress.report.words import short_metric
+from edgecompress.tasks import TASKS
 
 _EVERY = 15.0  # seconds between two lines of a task when there is no terminal
 
@@ -69,6 +72,25 @@ def some_lines(path: Path | None, most: int) -> list[str]:
     if not found:
         raise CorpusError(f"{path} holds no line of text: give a file with some of the text that will be served")
     return found
+
+
+def validated(step: Step) -> str:
+    """Return what a training stage scored on its validation split, "" for one that scores nothing."""
+    scores = step.details.get("scores", ())
+    if "best" not in step.details or not scores:
+        return ""
+    best = max(range(len(scores)), key=lambda epoch: scores[epoch][1])
+    task = TASKS.get(step.options.get("task", {}).get("kind", ""))
+    metric = short_metric(task.metrics[0]) if task else "mean score"
+    of = f"epoch {best + 1} of {len(scores)}" if len(scores) > 1 else "one epoch"
+    return f"validation {metric} {step.details['best']:.1f} ({of})"
+
+
+def sizes(before: int, after: int) -> str:
+    """Return two numbers of parameters and how they differ."""
+    share = 100 * (after / before - 1)
+    changed = "as many" if after == before else f"{abs(share):.1f} % {'fewer' if after < before else 'more'}"
+    return f"{before:,} → {after:,} parameters ({changed})"
 
 
 def megabytes(size: float) -> str:

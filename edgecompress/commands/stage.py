@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 
 from edgecompress.binding import Context, bind, parameters
-from edgecompress.commands.show import progress
+from edgecompress.commands.show import progress, sizes, validated
 from edgecompress.corpus import HUB, Corpus, check
 from edgecompress.errors import InputError
 from edgecompress.extras import require
@@ -77,8 +77,10 @@ _HELP = {
     "mlm": "weight of the masked-LM loss",
     "logits": "weight of the distance to the teacher's masked-LM logits",
     "logits_loss": "how that distance is measured",
+    "logits_at": "at the masked positions, or at all (as arXiv 2505.16956)",
     "temperature": "softens both logits for kl",
-    "hidden": "size to cut to; in distill: weight of the hidden-state loss",
+    "hidden": "hidden size to cut to",
+    "Objective.hidden": "weight of the distance to the teacher's hidden states",
     "hidden_layers": "which layers' hidden states are imitated",
     "relations": "weight of the MiniLMv2 self-relation loss",
     "relation_heads": "heads that relations are split into",
@@ -133,10 +135,11 @@ def _options(parameter: inspect.Parameter) -> Iterator[click.Option]:
         yield from _TASK if parameter.annotation is kind else _TASKS
     elif parameter.name == "teacher" and parameter.annotation is not str:
         yield click.Option(["--teacher"], multiple=True, metavar="TASK=FOLDER", help=_HELP["teacher"] + "; repeat")
-    elif dataclasses.is_dataclass(kind):
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            yield _option(field.name, hints[field.name], getattr(parameter.default, field.name))
+            help_key = f"{kind.__name__}.{field.name}"
+            yield _option(field.name, hints[field.name], getattr(parameter.default, field.name), help_key)
     else:
         yield _option(parameter.name, parameter.annotation, parameter.default)
 
@@ -145,7 +148,7 @@ def _plain_kind(annotation: Any) -> Any:
     return typing.get_args(annotation)[0] if typing.get_origin(annotation) is tuple else annotation
 
 
-def _option(name: str, annotation: Any, default: Any) -> click.Option:
+def _option(name: str, annotation: Any, default: Any, help_key: str = "") -> click.Option:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         annotation = next(a for a in arguments if a is not type(None))
@@ -153,7 +156,8 @@ def _option(name: str, annotation: Any, default: Any) -> click.Option:
     kind = str if kind is Path else kind  # the binding makes it a path
     required = default is inspect.Parameter.empty
     shown = [] if required or default in (None, (), "") else [f"default {default}"]
-    text = "; ".join([*([_HELP[name]] if name in _HELP else []), *shown])
+    said = _HELP.get(help_key) or _HELP.get(name)
+    text = "; ".join([*([said] if said else []), *shown])
     return click.Option(
         [f"--{name.replace('_', '-')}"], type=kind, required=required, multiple=origin is tuple, help=text
     )
@@ -266,8 +270,6 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
     if name == "trim":
         for table in saved(last.details, (before.parameters, after.parameters)):
             console.print(table)
-    share = 100 * (1 - after.parameters / before.parameters)
-    console.print(
-        f"{output}: {before.parameters:,} → {after.parameters:,} parameters ({share:.1f} % fewer) in {seconds:.0f} s",
-        highlight=False,
-    )
+    console.print(f"{output}: {sizes(before.parameters, after.parameters)} in {seconds:.0f} s", highlight=False)
+    if said := validated(last):
+        console.print(said, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,8 @@ def save(bundle: Bundle, folder: Path) -> None:
     _save_heads(bundle.heads, folder / HEADS_FILE)
     save_tokenizer(bundle.tokenizer, folder)
     check_reload(folder, bundle.tokenizer, PROBES)
+    for weights in folder.glob("*.safetensors"):  # which safetensors lets the owner alone read
+        shutil.copymode(folder / "config.json", weights)
     write_json(folder / HISTORY_FILE, {"format": 1, "history": [to_json(step) for step in bundle.history]})
 
 

@@ -91,12 +91,13 @@ def export(
 
 def _task(bundle: Bundle, named: str) -> Task:
     trained = [step.options["task"]["kind"] for step in bundle.history if step.stage == "finetune"]
-    name = named or (trained[-1] if trained else "")
+    name, head = named or (trained[-1] if trained else ""), type(bundle.model).__name__
+    if not head.endswith(tuple(HEADS.values())):
+        raise SourceError(f"the model is a {head}, which has no head for a task: run `edgecompress finetune` first")
     if name not in TASKS:
-        raise SourceError(
-            f"which task the model is for is not known ({name!r}): give --task, one of {', '.join(TASKS)}"
-        )
-    head, wanted = type(bundle.model).__name__, HEADS[TASKS[name].kind]
+        known = f"({name!r}) is not known" if name else "is not known"
+        raise SourceError(f"which task the model is for {known}: give --task, one of {', '.join(TASKS)}")
+    wanted = HEADS[TASKS[name].kind]
     if not head.endswith(wanted):
         raise SourceError(
             f"the model is a {head}, but task {name!r} needs a …{wanted}: run `edgecompress finetune` first"

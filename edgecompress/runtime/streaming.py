@@ -32,7 +32,7 @@ def predict_file(predictor: AnyPredictor, source: Path, target: Path) -> int:
     done lies in ``target``.part until all is: run again for the same file and artifact, it goes on from there. Raises
     TaskDataError for a line that cannot be read, OutputError when ``target`` exists or cannot be written.
     """
-    refuse_existing(target)
+    refuse_existing(target, "--output")
     check_writable(target)
     part, note = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
     about = _about(predictor, source)
