@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+from tiny_artifact import table, write_artifact
 from tiny_models import RECIPE, model, names, task_files
 
 from edgecompress import cli
 from edgecompress.artifact import open_artifact
+from edgecompress.commands.show import sizes
 from edgecompress.encoder import sources
 from edgecompress.training import trainer
 
@@ -155,6 +159,38 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run, source, tmp_path):
     assert (code, err) == (0, "")
     assert "1 stages in" in out
     assert names(tmp_path / "out") == [".lock", ".work", "stages"] or names(tmp_path / "out") == [".lock", "stages"]
+
+
+def test_a_run_ends_with_scores_and_artifacts(run, source, tmp_path):
+    """And says how to have it measured, where nothing is."""
+    tune = '[[stages]]\nstage = "finetune"\nname = "student"\ntasks = ["topic"]\n'
+    tune += 'training = {epochs = 2, max_length = 32, precision = "fp32"}\n[export]\nstages = ["student"]\n'
+    splits = "".join(f'{split} = ["{source}/topic-{split}.jsonl"]\n' for split in ("train", "validation"))
+    text = RECIPE.replace("SOURCE", str(source)) + f"[tasks.topic]\n{splits}" + tune
+    (tmp_path / "r.toml").write_text(text)
+    code, out, err = run("run", tmp_path / "r.toml", "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    best = json.loads((tmp_path / "out/stages/student-topic/edgecompress.json").read_text())["history"][-1]["details"]
+    assert re.search(rf"student-topic +validation F1 {best['best']:.1f} \(epoch [12] of 2\)", out)
+    assert re.search(r"artifacts/student-topic-fp32 +\d+\.\d MB", out)
+    assert "not measured: name the finetune stages of teacher and students in [bench]" in out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [(200, 150, "25.0 % fewer"), (200, 250, "25.0 % more"), (200, 200, "as many")],
+)
+def test_sizes_are_compared(before, after, said):
+    assert sizes(before, after) == f"{before} → {after} parameters ({said})"
+
+
+def test_a_text_without_names_says_so(run, tmp_path):
+    nothing = np.zeros_like(table("ner"))
+    nothing[:, 0] = 9.0
+    write_artifact(tmp_path / "ner", "ner", rows=nothing)
+    code, out, _ = run("predict", tmp_path / "ner", "good film")
+    assert code == 0
+    assert "no names found" in out
 
 
 def test_a_stopped_stage_goes_on_only_with_the_same_options(run, source, tmp_path, monkeypatch):

@@ -174,8 +174,9 @@ def test_what_cannot_be_exported_is_told(tmp_path):
         export(bundle("bert", "text"), tmp_path / "a")
     with pytest.raises(SourceError, match="but task 'ner' needs a …ForTokenClassification"):
         export(bundle("bert", "text"), tmp_path / "a", task="ner")
-    with pytest.raises(SourceError, match="BertForMaskedLM, but task 'topic'"):
-        export(bundle("bert"), tmp_path / "a", task="topic")
+    for task in ("topic", ""):
+        with pytest.raises(SourceError, match="BertForMaskedLM, which has no head for a task: run `edgecompress fine"):
+            export(bundle("bert"), tmp_path / "a", task=task)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_text("")
     with pytest.raises(OutputError, match="exists and is not empty"):

@@ -95,6 +95,10 @@ def test_half_precision_weights_become_float32(folder: Path) -> None:
     assert {tensor.dtype for tensor in sources.load(str(folder)).model.parameters()} == {torch.float32}
 
 
+def test_every_file_may_be_read_by_whom_the_others_may(folder: Path) -> None:
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "config.json").stat().st_mode}
+
+
 def test_the_history_is_kept(tmp_path: Path) -> None:
     made = tiny()
     step = Step("distill", {"steps": 3}, parameters=made.parameters)

@@ -101,7 +101,8 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
     for table in _made(results, subjects):
         console.print(table)
     if not found:
-        console.print("not measured: name the finetune stages of teacher and students in [bench] of the recipe")
+        text = "not measured: name the finetune stages of teacher and students in [bench] of the recipe"
+        console.print(text, markup=False, highlight=False)
     else:
         figures = output / "bench.json"
         files.write(figures, found)
@@ -119,7 +120,7 @@ def _made(results: Mapping[str, Result], subjects: Artifacts) -> Iterator[Table]
         ("Fine-tuned", [(name, text) for name, text in said.items() if text]),
         ("Artifacts", [(str(a.folder), megabytes(a.model_bytes)) for of in subjects.values() for a in of.values()]),
     ):
-        table = Table(title=title, title_justify="left", show_header=False, show_edge=False)
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
         for row in rows:
             table.add_row(*row)
         if rows:

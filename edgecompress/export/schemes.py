@@ -38,27 +38,25 @@ SCHEMES: Mapping[str, Scheme] = {
     "dynamic-int8": Scheme("int8 products, per channel; tables float32", "dynamic", rewrites=(), options=_PER_CHANNEL),
     "dynamic-int8-tensor": Scheme("int8 products, one scale a matrix; tables float32", "dynamic"),
     "dynamic-int8-reduced": Scheme(
-        "7-bit weights, for x86 CPUs without VNNI; tables float32", "dynamic", options={**_PER_CHANNEL, "reduced": True}
+        "7-bit weights, for x86 without VNNI; tables float32", "dynamic", options={**_PER_CHANNEL, "reduced": True}
     ),
     "dynamic-uint8": Scheme("unsigned weights; tables float32", "dynamic", options={**_PER_CHANNEL, "unsigned": True}),
     "int8": Scheme("int8 products and tables, tables per row", "dynamic", 8, options=_PER_CHANNEL),
     "int8-tables4": Scheme("int8 products, 4-bit tables in blocks of rows", "dynamic", 4, options=_PER_CHANNEL),
     "int8-tables4-reduced": Scheme(
-        "as int8-tables4 with 7-bit weights, for x86 CPUs without VNNI",
+        "as int8-tables4, 7-bit weights, for x86 without VNNI",
         "dynamic",
         4,
         options={**_PER_CHANNEL, "reduced": True},
     ),
     "int8-mixed": Scheme(
-        "as int8-tables4, the most sensitive tenth of the products in float32",
+        "as int8-tables4, its most sensitive tenth in float32",
         "dynamic",
         4,
         options={**_PER_CHANNEL, "spared": 0.1},
         calibrates=True,
     ),
-    "int4": Scheme(
-        "weights stored in 4 bits, multiplied in int8; 4-bit tables", "dynamic", 4, packed=True, options=_PER_CHANNEL
-    ),
+    "int4": Scheme("4-bit weights, multiplied in int8; 4-bit tables", "dynamic", 4, packed=True, options=_PER_CHANNEL),
     "static-int8": Scheme("QDQ, activations calibrated on text; int8 tables", "static", 8, calibrates=True),
     "weight-int8": Scheme("MatMulNBits, 8 bits in blocks of 32; int8 tables", "blocks", 8, options={"bits": 8}),
     "weight-int4": Scheme("MatMulNBits, 4 bits in blocks of 32; 4-bit tables", "blocks", 4, options={"bits": 4}),
