@@ -162,8 +162,19 @@ def _kept(recipe: Recipe) -> list[str]:
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
             f"parameters; {minutes:.0f} minutes of training on two cores of {host['cpu']}, the teacher's "
             f"fine-tuning {'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
+            f"{_changed(language, kind)}"
         ),
     ]
+
+
+def _changed(language: str, kind: str) -> str:
+    """Return what to say where the recipe is another one than that of these runs."""
+    summary = RESULTS / "retention" / "summary.json"
+    rows = json.loads(summary.read_text(encoding="utf-8"))["rows"] if summary.exists() else []
+    named = {"language": language, "recipe": kind, "size": "maximum"}
+    of = [row for row in rows if named.items() <= row.items()]
+    changed = any(row["recipe_changed"] for row in of)
+    return " The recipe has changed since, and was not run again: these are of its earlier form." if changed else ""
 
 
 def _read(files: Iterable[Path]) -> list[dict[str, Any]]:

@@ -48,9 +48,13 @@ def retention() -> str:
         drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
         runs = f" ({one['runs']} runs)" if one["runs"] > one["seeds"] else ""
         shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']}{runs} | {_minutes(one, cpus)}"
-        lines.append(f"| {language} | {size} | {recipe} | {scores} | {drop} | {shown} |")
+        mark = " †" if one["recipe_changed"] else ""
+        lines.append(f"| {language} | {size} | {recipe}{mark} | {scores} | {drop} | {shown} |")
     letters = ", ".join(f"{letter}: {cpu}" for cpu, letter in cpus.items())
-    return "\n".join([_mean_drops(rows), "", *lines, "", f"{found['note']} Processors: {letters}.", "", *_tried()])
+    about = f"{found['note']} Processors: {letters}."
+    if any(row["recipe_changed"] for row in found["rows"]):
+        about += " †: of an earlier form of this recipe; the file in models/ has changed since, and was not run again."
+    return "\n".join([_mean_drops(rows), "", *lines, "", about, "", *_tried()])
 
 
 def _minutes(row: Mapping[str, Any], cpus: Mapping[str, str]) -> str:

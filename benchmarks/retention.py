@@ -255,9 +255,21 @@ def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: di
                 "runs": len(group),
                 "train_minutes": round(mean(_of_two_cores(one) for one in group), 1),
                 "minutes_by_cpu": _by_cpu(group),
+                "recipe_changed": not all(map(_as_now, group)),
             }
         )
     return rows
+
+
+def _as_now(run: Mapping[str, Any]) -> bool:
+    """Whether the recipe is still the one that this run was of; who may be asked for a teacher is not looked at."""
+    now = _raw(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])["stages"]
+    if run["recipe"] == "scratch":  # it was run without the stages that make its shape
+        told = [[e["training"] for e in stages if e["stage"] == "finetune"] for stages in (run["stages"], now)]
+    else:
+        left = "" if run["recipe"] == "teacher" else "teacher"
+        told = [[e for e in stages if name_of(e) != left] for stages in (run["stages"], now)]
+    return bool(told[0] == told[1])
 
 
 def _by_cpu(group: list[dict[str, Any]]) -> dict[str, float]:
