@@ -8,7 +8,6 @@ import weakref
 import numpy as np
 import pytest
 from serving import call, drive, tiny_service
-from test_serve_app import log  # noqa: F401 - a fixture
 from tiny_artifact import table, write_artifact
 
 from edgecompress.serve.settings import Settings
@@ -33,7 +32,7 @@ async def label(app):
     return answer.json["predictions"][0]["label"]
 
 
-def test_a_swapped_artifact_is_served_after_two_looks(tmp_path, log):  # noqa: F811
+def test_a_swapped_artifact_is_served_after_two_looks(tmp_path, log):
     service = tiny_service(tmp_path)
 
     async def work(app):
@@ -85,7 +84,7 @@ def spoil(folder):
         (shutil.rmtree, "is not a folder"),
     ],
 )
-def test_a_broken_one_is_reported_once_and_the_old_one_kept(tmp_path, log, damage, says):  # noqa: F811
+def test_a_broken_one_is_reported_once_and_the_old_one_kept(tmp_path, log, damage, says):
     service = tiny_service(tmp_path)
 
     async def work(app):
@@ -107,7 +106,7 @@ def test_a_broken_one_is_reported_once_and_the_old_one_kept(tmp_path, log, damag
     )
 
 
-def test_another_task_is_served_and_logged(tmp_path, log):  # noqa: F811
+def test_another_task_is_served_and_logged(tmp_path, log):
     service = tiny_service(tmp_path)
 
     async def work(app):
