@@ -44,8 +44,8 @@ def retention() -> str:
     ]
     for (language, size, recipe), tasks in sorted(rows.items(), key=_order):
         one = next(iter(tasks.values()))
-        scores = " | ".join(f"{tasks[task]['score']:.1f}" for task in HEADLINE)
-        drop = "" if recipe == "teacher" else f"{mean(tasks[task]['drop_percent'] for task in HEADLINE):.1f} %"
+        scores = " | ".join(f"{tasks[task]['score']:.1f}" if task in tasks else "–" for task in HEADLINE)
+        drop = "" if recipe == "teacher" else f"{mean(_drops(tasks)):.1f} %"
         runs = f" ({one['runs']} runs)" if one["runs"] > one["seeds"] else ""
         shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']}{runs} | {_minutes(one, cpus)}"
         mark = " †" if one["recipe_changed"] else ""
@@ -55,6 +55,11 @@ def retention() -> str:
     if any(row["recipe_changed"] for row in found["rows"]):
         about += " †: of an earlier form of this recipe; the file in models/ has changed since, and was not run again."
     return "\n".join([_mean_drops(rows), "", *lines, "", about, "", *_tried()])
+
+
+def _drops(tasks: Mapping[str, Mapping[str, Any]]) -> list[float]:
+    """Return the drops of the headline tasks that were run."""
+    return [float(tasks[task]["drop_percent"]) for task in HEADLINE if task in tasks]
 
 
 def _minutes(row: Mapping[str, Any], cpus: Mapping[str, str]) -> str:
@@ -70,8 +75,8 @@ def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, An
         for recipe in reversed(RECIPES[1:]):
             of = {language: tasks for (language, made, name), tasks in rows.items() if (made, name) == (size, recipe)}
             if of:
-                drop = mean(tasks[task]["drop_percent"] for tasks in of.values() for task in HEADLINE)
-                said.append(f"{recipe} {drop:.1f} % ({', '.join(sorted(of))})")
+                drops = [drop for tasks in of.values() for drop in _drops(tasks)]
+                said.append(f"{recipe} {mean(drops):.1f} % ({', '.join(sorted(of))}: {len(drops)} scores)")
         if said:
             lines.append(f"- {size} compression: {'; '.join(said)}")
     lines += _of_the_same(rows)
@@ -88,9 +93,7 @@ def _of_the_same(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, A
         common = sorted(set.intersection(*sets)) if sets else []
         if common and any(len(one) > len(common) for one in sets):
             drops = {
-                recipe: mean(
-                    rows[language, size, recipe][task]["drop_percent"] for language in common for task in HEADLINE
-                )
+                recipe: mean(drop for language in common for drop in _drops(rows[language, size, recipe]))
                 for recipe in reversed(RECIPES[1:])
                 if made[recipe]
             }

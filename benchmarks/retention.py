@@ -72,12 +72,13 @@ def main() -> None:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
 @click.option("--repeat", default=0, show_default=True, type=click.IntRange(0), help="Which other WORK of equal seeds.")
+@click.option("--task", "tasks", multiple=True, type=click.Choice(HEADLINE), help="Of these alone. Default: all.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
-def run(language: str, kind: str, size: str, seed: int, split: str, repeat: int, output: Path) -> None:
+def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...], output: Path, **more: Any) -> None:
     """Make one student for LANGUAGE (or fine-tune the teacher) and score it on its four tasks."""
-    out = output / language
+    out, split, repeat = output / language, more["split"], more["repeat"]
     with progress(Console()), pipeline.exclusive(out):
-        raw = _raw(language, kind, size, seed)
+        raw = _of_tasks(_raw(language, kind, size, seed), tasks)
         if kind == "scratch":
             raw = _from_scratch(raw, out)
         name, plan = raw["name"], recipes.parse(raw, ROOT / "models" / f"e5-small-{language}", f"{language} {kind}")
@@ -87,12 +88,12 @@ def run(language: str, kind: str, size: str, seed: int, split: str, repeat: int,
             task: _scored(artifact, read_examples(getattr(plan.tasks[task], split), TASKS[artifact.task.name]))
             for task, artifact in made.items()
         }
-    first = next(iter(made.values()))
+    first, headline = next(iter(made.values())), {task: made[task] for task in HEADLINE if task in made}
     row = {
         "language": language, "recipe": kind, "size": None if kind == "teacher" else size, "seed": seed, "split": split,
         "repeat": repeat,
         "parameters": first.parameters, "tasks": found,
-        "minutes": _minutes({task: made[task] for task in HEADLINE}, out), "threads": torch.get_num_threads(),
+        "minutes": _minutes(headline, out), "threads": torch.get_num_threads(),
         "stages": raw["stages"], "host": asdict(host()),
     }  # fmt: skip
     again = f"-again{repeat}" if repeat else ""
@@ -137,6 +138,14 @@ def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
         shared = [e for e in shared if name_of(e) != "teacher"]  # nobody learns from it
     common = {key: whole[key] for key in ("teacher", "data", "corpora", "tasks")}
     return {**common, "name": name, "stages": [*shared, *own], "export": {"stages": [name], "schemes": []}}
+
+
+def _of_tasks(raw: dict[str, Any], tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Leave the fine-tuning of these tasks alone, where any are named."""
+    stages = [
+        {**e, "tasks": [t for t in e["tasks"] if t in tasks]} if tasks and "tasks" in e else e for e in raw["stages"]
+    ]
+    return {**raw, "stages": [e for e in stages if e.get("tasks", True)]}
 
 
 def _untrained(entry: Entry) -> Entry:
@@ -263,7 +272,8 @@ def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: di
 
 def _as_now(run: Mapping[str, Any]) -> bool:
     """Whether the recipe is still the one that this run was of; who may be asked for a teacher is not looked at."""
-    now = _raw(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])["stages"]
+    whole = _raw(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])
+    now = _of_tasks(whole, tuple(run["tasks"]))["stages"]
     if run["recipe"] == "scratch":  # it was run without the stages that make its shape
         told = [[e["training"] for e in stages if e["stage"] == "finetune"] for stages in (run["stages"], now)]
     else:
