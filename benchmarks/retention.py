@@ -237,7 +237,7 @@ def _note(runs: list[dict[str, Any]]) -> str:
         " as models/paper-e5-small has it, which says what differs; `default`: models/e5-small-*; `cut-only` and "
         "`scratch`: the same shape without distillation, from that cut and from random weights. Of these three "
         "the tasks are fine-tuned alike, for three times the epochs of `default`, which has swapped copies and "
-        "unlabelled lines beside the examples. Drop: relative to the teacher, mean of the four tasks. "
+        "unlabelled lines beside the examples. Drop: relative to the teacher, mean of the tasks (–: not run). "
         "Seeds vary fine-tuning: a run's distillation is done once a size; where a row says runs, teacher and "
         "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
         "the one that a student learnt from. Minutes: core-minutes of training halved, as "
