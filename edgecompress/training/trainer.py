@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _WEIGHTS = "module.safetensors"
 _SHORT = 128  # tokens
 _CURVE = 60  # points that a training curve is kept with
-_RATE = "attention_dropout"
+_RATES = ("attention_dropout", "dropout_prob")  # of attention that calls a function: ModernBERT, transformers 4's BERT
 _NO_STEP = 1e-9  # of an epoch: less than one step is
 _CHECKPOINT_SIZES = 3  # a checkpoint holds the weights and two moments of each
 _folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
@@ -184,8 +184,9 @@ def _set_dropout(module: nn.Module, rate: float | None) -> None:
             continue
         if isinstance(part, nn.Dropout):
             part.p = rate
-        elif isinstance(getattr(part, _RATE, None), float):  # ModernBERT calls a function with it
-            setattr(part, _RATE, rate)
+        for name in _RATES:
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, rate)
 
 
 def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
