@@ -18,7 +18,7 @@ from edgecompress.progress import listening
 from edgecompress.stages.adapt import adapt
 from edgecompress.stages.distill import distill
 from edgecompress.stages.finetune import finetune
-from edgecompress.training import trainer
+from edgecompress.training import computing, trainer
 from edgecompress.training.data import task_batch
 from edgecompress.training.trainer import Data, checkpoints_in, fit
 
@@ -177,13 +177,13 @@ def test_no_dropout_is_left_where_none_is_asked_for(family):
     ids = torch.arange(5, 17).repeat(2, 1)
     one, other = (again.train()(input_ids=ids)[0] for _ in range(2))
     assert not torch.equal(one, other)
-    trainer._set_dropout(again, 0.0)
+    computing.set_dropout(again, 0.0)
     one, other = (again.train()(input_ids=ids)[0] for _ in range(2))
     assert torch.equal(one, other)
 
 
 def test_bf16_needs_the_hardware(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "bf16_supported", lambda: False)
+    monkeypatch.setattr(computing, "bf16_supported", lambda: False)
     made, text = bundle("bert"), corpus(tmp_path)
     with pytest.raises(InputError, match="no bfloat16 instructions: use 'auto' or 'fp32'"):
         adapt(made, corpora=(text,), training=replace(QUICK, precision="bf16"))
@@ -199,7 +199,7 @@ def test_bf16_needs_the_hardware(tmp_path, monkeypatch):
     ],
 )
 def test_attention_is_plain_while_short_texts_train_in_bf16_on_a_cpu(monkeypatch, options, attention):
-    monkeypatch.setattr(trainer, "bf16_supported", lambda: True)
+    monkeypatch.setattr(computing, "bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     made, seen = model("bert", "text"), []
     inner = made.base_model.encoder.layer[0].attention.self

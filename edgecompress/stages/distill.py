@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.errors import RecipeError
@@ -131,4 +130,6 @@ def _fast_or_many() -> bool:
     """Whether the teacher is asked on a GPU, or by several processes that see other sequences in each pass."""
     import torch
 
-    return torch.cuda.is_available() or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    from edgecompress.training.trainer import processes
+
+    return torch.cuda.is_available() or processes() > 1

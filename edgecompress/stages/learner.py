@@ -57,9 +57,10 @@ def learner(bundle: Bundle, task: TaskFiles, head: Head, guide: Guide, training:
     from edgecompress.encoder import sources
     from edgecompress.encoder.heads import attach
     from edgecompress.stages.finetune import check_length, longest_input
+    from edgecompress.training.computing import wants_bf16
     from edgecompress.training.data import drawn, task_batch, task_dataset
     from edgecompress.training.lesson import Lesson, check_teacher, prepared
-    from edgecompress.training.trainer import Data, wants_bf16
+    from edgecompress.training.trainer import Data
 
     row, train, validation, labels = _examples(task)
     limit = min(training.max_length, longest_input(bundle))
@@ -84,8 +85,8 @@ def _start_head(
     import torch
 
     from edgecompress.encoder.heads import load_head
+    from edgecompress.training.computing import wants_bf16
     from edgecompress.training.probe import fit_head
-    from edgecompress.training.trainer import wants_bf16
 
     if head == "probe":
         on_cpu = not torch.cuda.is_available()  # the probe runs where bundles live; a GPU's bfloat16 says nothing of it

@@ -23,12 +23,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from edgecompress.errors import InputError, OutputError
+from edgecompress.errors import OutputError
 from edgecompress.files import need_space, output_error
 from edgecompress.options import Training
 from edgecompress.progress import report
+from edgecompress.training.computing import fast_attention, set_dropout, wants_bf16
 from edgecompress.training.sampler import EpochSampler
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ if TYPE_CHECKING:
     from edgecompress.training.sampler import TaskSampler
 
 _WEIGHTS = "module.safetensors"
-_SHORT = 128  # tokens
 _CURVE = 60  # points that a training curve is kept with
-_RATES = ("attention_dropout", "dropout_prob")  # of attention that calls a function: ModernBERT, transformers 4's BERT
 _NO_STEP = 1e-9  # of an epoch: less than one step is
 _CHECKPOINT_SIZES = 3  # a checkpoint holds the weights and two moments of each
 _folder: ContextVar[Path | None] = ContextVar("edgecompress_checkpoints", default=None)
@@ -87,15 +86,6 @@ class Data:
     sampler: TaskSampler | None = None
 
 
-def bf16_supported() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware (emulating it would be slower than float32)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    flags = Path("/proc/cpuinfo")
-    text = flags.read_text(encoding="utf-8", errors="replace") if flags.exists() else ""
-    return any(flag in text.split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
 def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict[str, Any]:
     """Train ``module`` (its forward returns {"loss": …}) in place and return what happened.
 
@@ -109,7 +99,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     trains = bool(options.steps or options.epochs)
     if not trains and not data.score:
         return {"steps": 0}
-    _set_dropout(module, options.dropout)
+    set_dropout(module, options.dropout)
     with working_folder() as work:
         trainer = _Trainer(
             model=module,
@@ -124,7 +114,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
         trainer.sampler = data.sampler
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
         try:
-            with _fast_attention(module, options), warnings.catch_warnings():
+            with fast_attention(module, options), warnings.catch_warnings():
                 # transformers 4 says so of two checkpoints within a second, and then sorts them by number
                 warnings.filterwarnings("ignore", "mtime may not be reliable")
                 trainer.train(resume_from_checkpoint=_last_checkpoint(work)) if trains else trainer.evaluate()
@@ -156,37 +146,6 @@ def _scores(history: list[dict[str, Any]], data: Data) -> dict[str, Any]:
 
 def _points(history: list[dict[str, Any]], name: str, digits: int) -> list[list[float]]:
     return [[row["step"], round(float(row[name]), digits)] for row in history if name in row]
-
-
-@contextmanager
-def _fast_attention(module: nn.Module, options: Training) -> Iterator[None]:
-    """Train with plain matrix products for attention where bfloat16 is computed by a CPU.
-
-    There PyTorch's fused attention has a backward pass that takes ten times its forward pass: plain attention trains a
-    12-layer encoder 1.4 times and a narrow student 2 times as fast (batches of 32×40 and 8×128 tokens). Longer inputs
-    keep the fused one: it does not hold the attention matrices.
-    """
-    models = [part for part in module.modules() if isinstance(part, PreTrainedModel)]
-    slow = wants_bf16(options) and not torch.cuda.is_available() and options.max_length <= _SHORT
-    chosen = [(one, one.config._attn_implementation) for one in models if slow]  # noqa: SLF001
-    for one, _ in chosen:
-        one.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        for one, before in chosen:
-            one.set_attn_implementation(before)
-
-
-def _set_dropout(module: nn.Module, rate: float | None) -> None:
-    for part in module.modules():
-        if rate is None:
-            continue
-        if isinstance(part, nn.Dropout):
-            part.p = rate
-        for name in _RATES:
-            if isinstance(getattr(part, name, None), float):
-                setattr(part, name, rate)
 
 
 def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
@@ -237,14 +196,12 @@ def _total_steps(examples: int, options: Training) -> int:
 
 def _sequences(options: Training) -> int:
     """Return how many sequences a step takes, of all processes together."""
-    return options.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
+    return options.batch_size * processes()
 
 
-def wants_bf16(options: Training) -> bool:
-    """Whether to train under bfloat16 autocast. Raises InputError where it is asked for and cannot be had."""
-    if options.precision == "bf16" and not bf16_supported():
-        raise InputError("precision 'bf16': this processor has no bfloat16 instructions: use 'auto' or 'fp32'")
-    return options.precision != "fp32" and bf16_supported()
+def processes() -> int:
+    """Return how many processes train together: those that ``torchrun`` started, or one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _argmax(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
