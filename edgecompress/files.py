@@ -16,6 +16,7 @@ from uuid import uuid4
 from edgecompress.errors import OutputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what may name a model or a head: it stands in addresses and answers
+_DRAFT = re.compile(r"\..+\.\w{8}\.(part|old)")
 _WHY = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
@@ -50,6 +51,11 @@ def refuse_existing(target: Path, option: str = "-o") -> None:
     """Raise OutputError when ``target`` exists and holds something: asked before long work, too."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputError(f"{target.absolute()} exists and is not empty: choose another {option}, or remove it first")
+
+
+def drafts_in(folder: Path) -> list[Path]:
+    """Return the folders that :func:`new_folder` left half-written in ``folder`` when it was killed."""
+    return [path for path in folder.glob(".*") if _DRAFT.fullmatch(path.name) and path.is_dir()]
 
 
 @contextmanager

@@ -35,13 +35,13 @@ def stage_key(stage: str, arguments: Mapping[str, Any], before: str, teachers: S
     ``before`` is the key of the model that it works on, ``teachers`` those of the ones it learns from.
     """
     options = {name: plain(value) for name, value in arguments.items() if name != "teacher"}
-    files = [sha256(path) for path in _files(list(arguments.values()))]
+    files = [sha256(path) for path in _files([value for _, value in sorted(arguments.items())])]
     return digest([stage, options, files, before, list(teachers), code_digest(_CODE)])
 
 
 def model_key(ref: str) -> str:
     """Return the key of a model that is not a result of ours: the content of a folder, or the name of a source."""
-    folder = Path(ref)
+    folder = Path(ref).expanduser()
     if not folder.is_dir():
         return ref  # a hub id, or a packaged teacher whose digest is checked when it is loaded
     return digest({path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()})

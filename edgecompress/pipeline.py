@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.errors import OutputError
-from edgecompress.files import new_folder, output_error, write_json
+from edgecompress.files import drafts_in, new_folder, output_error, write_json
 from edgecompress.keys import model_key, stage_key, teachers_of
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
@@ -162,7 +162,7 @@ def exclusive(out: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(out, error) from error
     try:
-        for draft in [*out.glob("*/.*.part"), *out.glob("*/.*.old")]:
+        for draft in [*drafts_in(out / "stages"), *drafts_in(out / "artifacts")]:
             shutil.rmtree(draft)
         yield
     finally:

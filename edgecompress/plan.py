@@ -16,9 +16,10 @@ from edgecompress.options import TaskFiles
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
 from edgecompress.stages.distill import check_objective, distill
-from edgecompress.stages.truncate import reads_text, truncate
+from edgecompress.stages.finetune import check_length
+from edgecompress.stages.truncate import check_width, reads_text, truncate
 from edgecompress.tasks import TASKS
-from edgecompress.tasks.examples import check_labels, labels_of, read_examples
+from edgecompress.tasks.examples import check_labels, check_several, labels_of, read_examples
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -50,13 +51,13 @@ def plan(recipe: Recipe) -> list[Row]:
 
     Raises RecipeError naming the stage for sizes that the model before it does not allow.
     """
-    from edgecompress.encoder.sources import load_config
+    from edgecompress.encoder.sources import class_name, load_config
 
     _labels.cache_clear()  # files may have changed since the last plan
     _check_data(recipe)
     config = load_config(recipe.teacher)
     architecture(config)
-    models = {TEACHER: _Model(config, config.architectures[0], heads=None)}
+    models = {TEACHER: _Model(config, class_name(config), heads=None)}
     rows = [Row(TEACHER, "load", recipe.teacher, _parameters(models[TEACHER]))]
     wrong: dict[str, str] = {}  # what follows from a stage that cannot be is not looked at
     for node in recipe.nodes:
@@ -116,12 +117,18 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         teacher = models.get(node.arguments.get("teacher") or node.source)
         pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
         check_objective(objective, *pairs)
+        if teacher and teacher.config.vocab_size != after.config.vocab_size:
+            raise RecipeError(
+                f"its teacher {node.arguments['teacher']!r} has another vocabulary: run `trim` before both"
+            )
+    if node.stage in ("adapt", "distill"):
+        training = node.arguments.get("training", parameters(STAGES[node.stage].run)["training"].default)
+        if node.stage == "adapt" or training.steps or training.epochs:
+            check_length(after.config, training.max_length)
     if node.stage in ("finetune", "multitask"):
         _check_learning(node, after, models)
-    if node.stage == "truncate" and not node.arguments.get("corpora"):
-        chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
-        if reads_text(chosen["method"], chosen["attention"]):
-            raise RecipeError("its method and attention read text: give corpora, or choose first-k for both")
+    if node.stage == "truncate":
+        _check_truncation(node, after.config, models[node.source].config)
     rotary, heads = architecture(after.config).rotary, size(after.config, "heads")
     if node.stage == "prune" and rotary and heads != size(models[node.source].config, "heads"):
         raise RecipeError(f"heads {heads}: wider heads would turn at other speeds here; give heads to truncate instead")
@@ -131,6 +138,14 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         )
     if node.stage == "prune" and node.arguments.get("ffn") is None and node.arguments.get("heads") is None:
         raise RecipeError("give ffn (neurons a layer), heads (heads a layer), or both")
+
+
+def _check_truncation(node: Node, after: PretrainedConfig, before: PretrainedConfig) -> None:
+    chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
+    if reads_text(chosen["method"], chosen["attention"]) and not node.arguments.get("corpora"):
+        raise RecipeError("its method and attention read text: give corpora, or choose first-k for both")
+    if chosen["attention"] != "first-k":
+        check_width(size(after, "hidden"), size(after, "heads"), size(before, "hidden") // size(before, "heads"))
 
 
 def _check_learning(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
@@ -187,6 +202,7 @@ def _labels(files: TaskFiles) -> tuple[str, ...]:
     """Return a task's labels. Raises TaskDataError for examples that a stage would refuse."""
     task = TASKS[files.kind]
     labels = labels_of(read_examples(files.train, task))
+    check_several(labels, files.train[0])
     for split in ("validation", "test"):
         if getattr(files, split):
             check_labels(labels, read_examples(getattr(files, split), task), split)

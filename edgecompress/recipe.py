@@ -82,7 +82,8 @@ class Recipe:
     def group(self, name: str) -> dict[str, Node]:
         """Return the finetune nodes of a group by the recipe's task name."""
         names = {files: task for task, files in self.tasks.items()}
-        return {names[node.arguments["task"]]: node for node in self.nodes if node.group == name}
+        found = [node for node in self.nodes if node.group == name and node.stage == "finetune"]
+        return {names[node.arguments["task"]]: node for node in found}
 
 
 @dataclass

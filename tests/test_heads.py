@@ -70,7 +70,7 @@ def test_a_damaged_history_is_told(tmp_path):
 @pytest.mark.parametrize("source", HEADS)
 @pytest.mark.parametrize("kind", ["mlm", "text", "token"])
 def test_a_new_head_leaves_the_encoder_as_it_is(family, source, kind):
-    old = model(family, source)
+    old = model(family, source, problem_type="multi_label_classification")
     before = {name: tensor.clone() for name, tensor in old.state_dict().items()}
     new, again, other = (attach(old, kind, LABELS if kind != "mlm" else (), seed=seed) for seed in (3, 3, 4))
     assert same_weights(new, again)
@@ -78,6 +78,7 @@ def test_a_new_head_leaves_the_encoder_as_it_is(family, source, kind):
     if kind != "mlm":  # a masked-LM head is tied and starts as the identity: it has nothing random
         assert not same_weights(new, other)
         assert new.config.id2label == dict(enumerate(LABELS))
+        assert new.config.problem_type is None
         assert new.config.label2id == {label: at for at, label in enumerate(LABELS)}
     inputs = batch(family)
     states = [encoder_of(one)(**inputs).last_hidden_state for one in (old, new)]

@@ -143,9 +143,12 @@ def test_leftovers_of_a_killed_run_are_swept(home):
     for left in ("stages/.trim.1234abcd.part", "stages/.trim.1234abcd.old", "artifacts/.x.1234abcd.part"):
         (out / left).mkdir(parents=True)
         (out / left / "model.safetensors").write_bytes(b"half")
+    own = [out / name for name in ("proj/.venv.old", "stages/.mine.old", "proj/.x.1234abcd.part")]
+    for folder in own:
+        folder.mkdir(parents=True)
     run(recipe(home, STAGES[:1]), out)
-    assert not [*out.rglob("*.part"), *out.rglob("*.old")]
-    assert [path.name for path in (out / "stages").iterdir()] == ["trim"]
+    assert sorted([*out.rglob("*.part"), *out.rglob("*.old")]) == sorted(own)
+    assert sorted(path.name for path in (out / "stages").iterdir()) == [".mine.old", "trim"]
 
 
 def test_a_stage_that_fails_leaves_nothing(home, monkeypatch):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
+from dataclasses import replace
 
 import pytest
 from tiny_models import FAMILIES, bundle
 from tiny_recipes import HEAD, furnish, written
 
 from edgecompress.encoder import sources
+from edgecompress.encoder.bundle import read_history, save
+from edgecompress.encoder.heads import bare
 from edgecompress.errors import RecipeError, TaskDataError
 from edgecompress.pipeline import run
 from edgecompress.plan import plan
@@ -121,6 +125,30 @@ def test_text_and_examples_are_looked_into_and_what_is_wrong_comes_together(home
     (home / "cut.txt.gz").write_bytes(gzip.compress(b"dobry den"))
     with pytest.raises(TaskDataError, match="label"):
         plan(read(written(home, HEAD + DAMAGED, "damaged")))
+
+
+@pytest.mark.parametrize("named", [None, ["BertForSomethingNew"], ["BertForPreTraining"]])
+def test_a_teacher_is_planned_as_the_class_that_it_is_loaded_as(home, tmp_path, named):
+    """Whatever its configuration calls it: so do the stages take it."""
+    one = bundle("bert")
+    if named != ["BertForPreTraining"]:
+        one = replace(one, model=bare(one.model, one.model.config))
+    save(one, home / "named")
+    config = json.loads((home / "named" / "config.json").read_text())
+    (home / "named" / "config.json").write_text(json.dumps({**config, "architectures": named}))
+    text = '[[stages]]\nstage = "prune"\ncorpora = ["slk"]\nffn = 30\ntokens = 256\n'
+    recipe = read(written(home, HEAD.replace('"bert"', '"named"') + text, "named"))
+    rows = plan(recipe)
+    (result,) = run(recipe, tmp_path).values()
+    assert read_history(result.folder)[-1].parameters == rows[-1].parameters
+    assert rows[0].parameters > rows[-1].parameters
+
+
+def test_one_label_is_told_before_any_work(home):
+    (home / "one.jsonl").write_text('{"text": "a", "label": "x"}\n')
+    text = f"{HEAD}[[stages]]\nstage = 'finetune'\ntasks = ['topic']\n".replace("topic-train", "one")
+    with pytest.raises(TaskDataError, match="only the label 'x' occurs"):
+        plan(read(written(home, text, "one")))
 
 
 def test_sizes_that_cannot_be_come_together_without_what_follows_from_them(home):

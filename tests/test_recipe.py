@@ -82,6 +82,22 @@ corpora = ["slk"]
 """
 
 
+def test_a_group_holds_what_is_fine_tuned_alone(home):
+    """Another stage may have the group's name: nothing of it is exported."""
+    text = '[[stages]]\nstage = "distill"\nname = "student"\ncorpora = ["slk"]\n'
+    recipe = read(written(home, HEAD + text + ENDS.replace('from = "teacher"\n', "", 1)))
+    assert recipe.nodes[0].name == "student"
+    assert [node.name for node in recipe.group("student").values()] == ["student-topic", "student-names"]
+
+
+def test_a_teacher_with_another_vocabulary_is_told(home):
+    text = f"{HEAD}[[stages]]\nstage = 'trim'\ncorpora = ['slk']\nsize = 99\n"
+    text += "[[stages]]\nstage = 'distill'\ncorpora = ['slk']\nteacher = 'teacher'\n"
+    text += "objective = {relation_heads = 4}\n"
+    said = "stage 'distill': its teacher 'teacher' has another vocabulary"
+    assert said in refused(written(home, text))
+
+
 def test_variables_are_expanded(home, monkeypatch, tmp_path):
     corpus(tmp_path, "moved", repeat=1)
     text = MOVABLE
@@ -126,6 +142,11 @@ MISTAKES = [
         'stage="finetune"; task="topic"; encoder="frozen"; head="random"; training={epochs=0}',
         "a random head on a frozen",
     ),
+    ('stage="finetune"; task="topic"; soft={copies=10}', "give a teacher, or no soft"),
+    ('stage="multitask"; tasks=["topic", "names"]; soft={copies=10}', "give a teacher, or no soft"),
+    ('stage="adapt"; corpora=["slk"]; training={max_length=129}', "max_length 129: this model takes 3 to 128 tokens"),
+    ('stage="distill"; corpora=["slk"]; objective={relation_heads=4}; training={max_length=256}', "max_length 256"),
+    ('stage="truncate"; corpora=["slk"]; hidden=16; heads=2; method="svd"', "heads of 8, wider than the 6"),
     ('stage="distill"; corpora=["slk"]; teacher="techer"', "'techer'"),
     ('stage="finetune"; task="topic"; soft={share=2.5}', "soft.share: 2.5 is above 1, and a share is at most 1"),
     ('stage="finetune"; task="topic"; soft={soft_temperature=0}', "soft.soft_temperature: 0 is not above 0"),

@@ -36,15 +36,25 @@ stage = "finetune"
 tasks = ["topic"]
 training = {epochs = 4, batch_size = 4, precision = "fp32"}
 """
-COMMAND = (sys.executable, "-c", "from edgecompress.cli import main; main()", "run", "recipe.toml", "-o")
-KILLS = 2
+# Clocks as far apart as can be: by its own the second process would never save.
+LATE = "import os; os.environ['EDGECOMPRESS_CHECKPOINT_SECONDS'] = str(1000 * int(os.environ.get('RANK', '0'))); "
+COMMAND = (sys.executable, "-c", f"{LATE}from edgecompress.cli import main; main()", "run", "recipe.toml", "-o")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
+KILLS = {"alone": 2, "torchrun": 1}  # two processes start slowly
 
 
-def start(home, out):
-    environment = {**os.environ, "EDGECOMPRESS_CHECKPOINT_SECONDS": "0"}
-    return subprocess.Popen(
-        [*COMMAND, out], cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+def start(home, out, before=()):
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([*before, *COMMAND, out], cwd=home, start_new_session=True, **output)
+
+
+def ended(process):
+    """Return the exit code; what does not end is ended, with all its processes."""
+    try:
+        return process.wait(240)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def wait_until_it_trains(process, home, out, patience):
@@ -63,25 +73,27 @@ def weights(home, out):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
-def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path):
+@pytest.mark.parametrize("how", list(KILLS))
+def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, how):
+    before = TORCHRUN if how == "torchrun" else ()
     save(bundle("bert"), tmp_path / "teacher-model")
     corpus(tmp_path)
     task_files(tmp_path, "topic", 20)
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    whole = start(tmp_path, "whole")
-    assert whole.wait(120) == 0, whole.stdout.read().decode()
+    whole = start(tmp_path, "whole", before)
+    assert ended(whole) == 0, whole.stdout.read().decode()
     whole.stdout.close()
     moments, killed = random.Random(7), 0
-    for _ in range(KILLS):
-        process = start(tmp_path, "pieces")
+    for _ in range(KILLS[how]):
+        process = start(tmp_path, "pieces", before)
         wait_until_it_trains(process, tmp_path, "pieces", moments.uniform(0.0, 0.25))
         killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    assert killed == KILLS
-    last = start(tmp_path, "pieces")
-    assert last.wait(120) == 0, last.stdout.read().decode()
+    assert killed == KILLS[how]
+    last = start(tmp_path, "pieces", before)
+    assert ended(last) == 0, last.stdout.read().decode()
     last.stdout.close()
     assert weights(tmp_path, "whole").keys() == {"trim", "distill", "finetune-topic"}
     assert weights(tmp_path, "pieces") == weights(tmp_path, "whole")

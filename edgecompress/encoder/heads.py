@@ -77,6 +77,7 @@ def attach(model: PreTrainedModel, kind: HeadKind, labels: Sequence[str] = (), *
     }[kind]
     config: Any = copy.deepcopy(model.config)
     if labels:
+        config.problem_type = None  # a head of another kind, taken off, may have left its own
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
     with torch.random.fork_rng(devices=[]):

@@ -95,6 +95,16 @@ def load_tokenizer(ref: str) -> PreTrainedTokenizerFast:
     return read_tokenizer(folder, _config(folder))
 
 
+def class_name(config: PretrainedConfig) -> str:
+    """Return the name of the class that a folder with this configuration is loaded as."""
+    return str(getattr(transformers, _auto_class(config))._model_mapping[type(config)].__name__)  # noqa: SLF001
+
+
+def _auto_class(config: PretrainedConfig) -> str:
+    name = (config.architectures or [""])[0]
+    return next((auto for suffix, auto in _HEADS.items() if name.endswith(suffix)), "AutoModel")
+
+
 def _folder(ref: str, *, weights: bool) -> Path:
     """Return the folder that ``ref`` names, fetched from the hub when it is a hub id."""
     path = Path(ref).expanduser()
@@ -162,8 +172,7 @@ def _config(folder: Path) -> PretrainedConfig:
 
 def _model(folder: Path, config: PretrainedConfig) -> PreTrainedModel:
     """Load the weights completely, or raise SourceError."""
-    name = (config.architectures or [""])[0]
-    head = next((auto for suffix, auto in _HEADS.items() if name.endswith(suffix)), "AutoModel")
+    head = _auto_class(config)
     auto = getattr(transformers, head)
     shapes = _weight_shapes(folder)
     options: dict[str, Any] = {}

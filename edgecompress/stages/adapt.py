@@ -38,7 +38,7 @@ def adapt(
     from edgecompress.training.masked_lm import MaskedLM
     from edgecompress.training.trainer import Data, fit
 
-    check_length(bundle, training.max_length)
+    check_length(bundle.model.config, training.max_length)
     fresh = not has_mlm_head(bundle.model)
     model = attach(bundle.model, "mlm", seed=training.seed) if fresh else copy_of(bundle.model)
     details: dict[str, Any] = {"steps": 0}

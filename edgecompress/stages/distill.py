@@ -41,7 +41,7 @@ def distill(
     from edgecompress.stages.finetune import check_length
 
     if training.steps or training.epochs:
-        check_length(bundle, training.max_length)
+        check_length(bundle.model.config, training.max_length)
     student = bundle.model
     if layers is not None:
         kept = choose_layers(size(student.config, "layers"), layers, select)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.errors import RecipeError
 from edgecompress.options import Soft, TaskFiles, Training
-from edgecompress.stages.learner import NEEDS_TEACHER, Guide, Head, learner, refuse
+from edgecompress.stages.learner import NEEDS_TEACHER, UNTAUGHT, Guide, Head, learner, refuse
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
@@ -44,7 +44,14 @@ def finetune(  # noqa: PLR0913 - a stage's options are its schema
     from edgecompress.encoder.heads import frozen_encoder
     from edgecompress.training.trainer import fit
 
-    given = {"head": head, "encoder": encoder, "teacher": teacher, "corpora": corpora, "training": training}
+    given = {
+        "head": head,
+        "encoder": encoder,
+        "teacher": teacher,
+        "corpora": corpora,
+        "soft": soft,
+        "training": training,
+    }
     refuse("finetune", check(given))
     frozen = encoder == "frozen"  # then the teacher's states could move nothing but their own projection
     made = learner(bundle, task, head, Guide(teacher, corpora, replace(soft, states=0.0) if frozen else soft), training)
@@ -62,22 +69,28 @@ def check(given: Mapping[str, Any]) -> Iterator[str]:
     training = given.get("training")
     if given.get("corpora") and not given.get("teacher"):
         yield NEEDS_TEACHER
+    if given.get("soft", Soft()) != Soft() and not given.get("teacher"):
+        yield UNTAUGHT
     untrained = training is not None and not training.steps and not training.epochs
     if given.get("encoder") == "frozen" and given.get("head") == "random" and untrained:
         yield "a random head on a frozen encoder, and no training: choose head 'probe' or 'trained', or give epochs"
 
 
 def longest_input(bundle: Bundle) -> int:
-    """Return the most tokens an input may have; RoBERTa-like models lose the positions up to the padding id."""
+    """Return the most tokens an input may have."""
+    return longest_of(bundle.model.config)
+
+
+def longest_of(config: Any) -> int:
+    """Return the most tokens that a model allows; RoBERTa-like ones lose the positions up to the padding id."""
     from edgecompress.encoder.arch import architecture
 
-    config = bundle.model.config
     lost = config.pad_token_id + 1 if architecture(config).positions_follow_pad else 0
     return int(config.max_position_embeddings) - lost
 
 
-def check_length(bundle: Bundle, length: int) -> None:
+def check_length(config: Any, length: int) -> None:
     """Raise RecipeError for a ``max_length`` that leaves no room for a token, or exceeds the model's positions."""
-    shortest, longest = 3, longest_input(bundle)  # one token between the two specials
+    shortest, longest = 3, longest_of(config)  # one token between the two specials
     if not shortest <= length <= longest:
         raise RecipeError(f"max_length {length}: this model takes {shortest} to {longest} tokens")

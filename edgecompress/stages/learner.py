@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgecompress.errors import RecipeError, TaskDataError
+from edgecompress.errors import RecipeError
 from edgecompress.options import Soft, TaskFiles, Training
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Head = Literal["probe", "random", "trained"]
 NEEDS_TEACHER = "corpora are read only for a teacher to label them: give a teacher, or no corpora"
+UNTAUGHT = "soft says how a teacher's word is learnt from: give a teacher, or no soft"
 
 
 def refuse(what: str, problems: Iterator[str]) -> None:
@@ -64,7 +65,7 @@ def learner(bundle: Bundle, task: TaskFiles, head: Head, guide: Guide, training:
 
     row, train, validation, labels = _examples(task)
     limit = min(training.max_length, longest_input(bundle))
-    check_length(bundle, limit)
+    check_length(bundle.model.config, limit)
     model, lesson = attach(bundle.model, row.kind, labels, seed=training.seed), None
     if guide.teacher:
         teacher = sources.load(guide.teacher)
@@ -113,15 +114,14 @@ def task_key(task: TaskFiles) -> str:
 def _examples(task: TaskFiles) -> tuple[Task, tuple[Example, ...], tuple[Example, ...], tuple[str, ...]]:
     """Return the task's row, its training and validation examples, and the labels of the former."""
     from edgecompress.tasks import TASKS
-    from edgecompress.tasks.examples import check_labels, labels_of, read_examples
+    from edgecompress.tasks.examples import check_labels, check_several, labels_of, read_examples
 
     if task.kind not in TASKS:
         raise RecipeError(f"task {task.kind!r}: choose one of {', '.join(TASKS)}")
     row = TASKS[task.kind]
     train, validation = (read_examples(files, row) for files in (task.train, task.validation))
     labels = labels_of(train)
-    if len(labels) == 1:
-        raise TaskDataError(f"{task.train[0]}: only the label {labels[0]!r} occurs, at least two are needed")
+    check_several(labels, task.train[0])
     check_labels(labels, validation, "validation")
     return row, train, validation, labels
 

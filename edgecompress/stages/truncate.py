@@ -101,11 +101,7 @@ def _places(bundle: Bundle, hidden: int, heads: int | None, attention: Attention
     scores = first_order(bundle.model, batches)["attn"]
     kept = top(per_head(scores, old), min(heads or old, old))
     old_width, new_width = scores.shape[1] // old, hidden // kept.shape[1]
-    if new_width > old_width:
-        raise ArchitectureError(
-            f"hidden {hidden} with {kept.shape[1]} heads makes heads of {new_width}, wider than the {old_width} there "
-            f"are: keep more heads, or a smaller hidden size"
-        )
+    check_width(hidden, kept.shape[1], old_width)
     if architecture(config).rotary:
         best = _rotary_places(old_width, new_width).expand(layers, kept.shape[1], -1)
         return (kept.unsqueeze(-1) * old_width + best).flatten(1)
@@ -113,6 +109,15 @@ def _places(bundle: Bundle, hidden: int, heads: int | None, attention: Attention
     best = within.argsort(dim=-1, descending=True, stable=True)[..., :new_width].sort(dim=-1).values
     places: Tensor = kept.unsqueeze(-1) * old_width + best
     return places.flatten(1)
+
+
+def check_width(hidden: int, heads: int, old_width: int) -> None:
+    """Raise ArchitectureError where heads cut out of others of ``old_width`` would have to be wider than these."""
+    if hidden // heads > old_width:
+        raise ArchitectureError(
+            f"hidden {hidden} with {heads} heads makes heads of {hidden // heads}, wider than the {old_width} there "
+            f"are: keep more heads, or a smaller hidden size"
+        )
 
 
 def _rotary_places(old: int, new: int) -> Tensor:

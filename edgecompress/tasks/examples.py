@@ -53,6 +53,12 @@ def check_labels(labels: Sequence[str], examples: Sequence[Example], where: str)
         )
 
 
+def check_several(labels: Sequence[str], where: Path) -> None:
+    """Raise TaskDataError where the training examples (of ``where``) hold one label alone."""
+    if len(labels) == 1:
+        raise TaskDataError(f"{where}: only the label {labels[0]!r} occurs, at least two are needed")
+
+
 def _counts(examples: Iterable[Example]) -> Counter[str]:
     return Counter(label for example in examples for label in example.labels)
 

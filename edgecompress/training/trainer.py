@@ -111,13 +111,17 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
             preprocess_logits_for_metrics=_argmax if data.score else None,
             callbacks=[_Signs(label, f"eval_{data.headline}")],
         )
-        trainer.sampler = data.sampler
+        trainer.model_accepts_loss_kwargs = False  # a loss is its batch's mean: no process multiplies it
+        stopped = _last_checkpoint(work) if trains else None
+        trainer.sampler = data.sampler or trainer.by_length()
+        if stopped:  # of several processes, no other would tell a sampler the epoch that it goes on in
+            trainer.sampler.set_epoch(_step_of(Path(stopped)) // _steps_an_epoch(len(data.train), options))
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
         try:
             with fast_attention(module, options), warnings.catch_warnings():
                 # transformers 4 says so of two checkpoints within a second, and then sorts them by number
                 warnings.filterwarnings("ignore", "mtime may not be reliable")
-                trainer.train(resume_from_checkpoint=_last_checkpoint(work)) if trains else trainer.evaluate()
+                trainer.train(resume_from_checkpoint=stopped) if trains else trainer.evaluate()
         except OSError as error:
             raise output_error(work, error) from error
         except SafetensorError as error:
@@ -191,7 +195,11 @@ def passes(examples: int, options: Training) -> float:
 
 
 def _total_steps(examples: int, options: Training) -> int:
-    return options.steps or math.ceil(math.ceil(examples / _sequences(options)) * options.epochs)
+    return options.steps or math.ceil(_steps_an_epoch(examples, options) * options.epochs)
+
+
+def _steps_an_epoch(examples: int, options: Training) -> int:
+    return math.ceil(examples / _sequences(options))
 
 
 def _sequences(options: Training) -> int:
@@ -214,10 +222,14 @@ def _last_checkpoint(work: Path) -> str | None:
     found = []
     for state in work.glob("checkpoint-*/trainer_state.json"):
         try:
-            found.append((int(json.loads(state.read_text(encoding="utf-8"))["global_step"]), str(state.parent)))
+            found.append((_step_of(state.parent), str(state.parent)))
         except ValueError:  # cut off while it was written: an older one will do
             continue
     return max(found)[1] if found else None
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
 
 
 class _Signs(TrainerCallback):  # type: ignore[misc]
@@ -234,8 +246,21 @@ class _Signs(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
         report(self.label, state.global_step, state.max_steps, self.note)
-        if time.monotonic() - self.saved > self.every and not _ends_an_epoch(state):
+        if self._is_due(args, state) and not _ends_an_epoch(state):
             control.should_save, self.saved = True, time.monotonic()
+
+    def _is_due(self, args: Any, state: TrainerState) -> bool:
+        """Whether the time has come; of several processes the first one's clock decides, at the steps that are logged:
+        all must save at the same step, or each waits for another thing than the others.
+        """
+        due = time.monotonic() - self.saved > self.every
+        if processes() == 1:
+            return due
+        if state.global_step % args.logging_steps:
+            return False
+        flag = torch.tensor(int(due), device=args.device)
+        torch.distributed.broadcast(flag, 0)
+        return bool(flag.item())
 
 
 def _ends_an_epoch(state: TrainerState) -> bool:
@@ -247,7 +272,7 @@ def _ends_an_epoch(state: TrainerState) -> bool:
 class _Trainer(Trainer):  # type: ignore[misc]
     """Saves any module with shared tensors, and loads strictly: the stock Trainer only warns about missing keys."""
 
-    sampler: TaskSampler | None = None
+    sampler: EpochSampler | TaskSampler
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
         if not self.args.should_save:
@@ -265,8 +290,10 @@ class _Trainer(Trainer):  # type: ignore[misc]
         load_model(self.accelerator.unwrap_model(self.model), Path(self.state.best_model_checkpoint) / _WEIGHTS)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler | TaskSampler:  # noqa: ARG002
-        if self.sampler:
-            return self.sampler
+        return self.sampler
+
+    def by_length(self) -> EpochSampler:
+        """Return the sampler of data that are not a mixture of tasks."""
         data = self.train_dataset
         lengths = list(data["length"]) if "length" in data.column_names else None
         return EpochSampler(len(data), self.args.train_batch_size, self.args.seed, lengths)

@@ -1,0 +1,26 @@
+"""Equal work has equal keys, and other work has others."""
+
+from tiny_models import bundle, corpus
+
+from edgecompress.encoder.bundle import save
+from edgecompress.keys import model_key, stage_key
+from edgecompress.options import Selection
+
+
+def test_the_order_in_which_options_are_written_is_no_option(tmp_path):
+    (tmp_path / "keep.txt").write_text("dom\n")
+    options = {"corpora": (corpus(tmp_path),), "selection": Selection(keep_files=(tmp_path / "keep.txt",))}
+    key = stage_key("trim", options, "before")
+    assert stage_key("trim", dict(reversed(options.items())), "before") == key
+    (tmp_path / "keep.txt").write_text("dub\n")
+    assert stage_key("trim", options, "before") != key
+
+
+def test_a_model_at_home_is_known_by_its_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save(bundle("bert"), tmp_path / "model")
+    key = model_key("~/model")
+    assert key == model_key(str(tmp_path / "model"))
+    save(bundle("bert", seed=1), tmp_path / "model")
+    assert model_key("~/model") != key
+    assert model_key("a/b") == "a/b"
