@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import click
@@ -90,6 +90,13 @@ def _one_line(
     return _format(message, category, filename, lineno, line)
 
 
+def _goes_on(words: Sequence[str]) -> bool:
+    """Whether a command that was stopped keeps what it has done: those that train, and reading a file."""
+    name = next((word for word in words if word in _COMMANDS), "")
+    module = _COMMANDS[name][0] if name else ""
+    return module in ("run", "stage") or (name == "predict" and any(w.startswith("--input") for w in words))
+
+
 _format = warnings.formatwarning
 
 
@@ -111,5 +118,6 @@ def main() -> None:
         click.echo(f"edgecompress: {' '.join(error.format_message().split()).rstrip('.')}{where}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("edgecompress: stopped; the same command goes on from here", err=True)
+        more = "; the same command goes on from here" if _goes_on(sys.argv[1:]) else ""
+        click.echo(f"edgecompress: stopped{more}", err=True)
         sys.exit(130)

@@ -21,8 +21,11 @@ def test_memory_that_is_used_counts():
 
 
 def test_energy_is_read_a_package_at_a_time(tmp_path):
-    for name, used in (("intel-rapl:0", 900), ("intel-rapl:0:0", 5), ("intel-rapl:1", 50)):
+    zones = {"intel-rapl:0": ("package-0", 900), "intel-rapl:0:0": ("core", 5), "intel-rapl:1": ("package-1", 50),
+             "intel-rapl:2": ("psys", 2000)}  # fmt: skip
+    for name, (kind, used) in zones.items():
         (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(f"{kind}\n")
         (tmp_path / name / "energy_uj").write_text(f"{used}\n")
         (tmp_path / name / "max_energy_range_uj").write_text("999\n")
     before = energy(tmp_path)

@@ -136,6 +136,32 @@ def test_long_texts_are_read_in_windows(run, source):
     assert "read in 5 windows" in " ".join(out.split())
 
 
+def test_what_users_write_is_never_markup(run, source):
+    code, out, err = run("predict", source / "artifact", "[/INST] good", "bad [eur] :smile:")
+    assert (code, err) == (0, "")
+    assert "[/INST] good" in out
+    assert "bad [eur] :smile:" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "goes_on"),
+    [
+        (["run", "r.toml", "-o", "out"], True),
+        (["distill", "model", "-o", "out"], True),
+        (["predict", "art", "--input", "a.txt", "--output", "b.jsonl"], True),
+        (["predict", "art", "a text"], False),
+        (["quantize", "art", "-o", "run", "--ladder"], False),
+    ],
+)
+def test_only_what_goes_on_says_so_when_it_is_stopped(run, monkeypatch, words, goes_on):
+    def stopped(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "group", stopped)
+    code, _, err = run(*words)
+    assert (code, "the same command goes on" in err) == (130, goes_on)
+
+
 def test_texts_come_from_standard_input_too(run, source):
     import io
 

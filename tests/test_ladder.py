@@ -11,7 +11,8 @@ import pytest
 from tiny_models import SENTENCES
 
 from edgecompress.artifact import open_artifact, seal
-from edgecompress.errors import CheckError, InputError
+from edgecompress.errors import CheckError, InputError, MissingExtraError, OutputError
+from edgecompress.export import ladder as climbing
 from edgecompress.export import quantize as quantizing
 from edgecompress.export import transform as transforming
 from edgecompress.export.ladder import Judge, climb
@@ -121,6 +122,19 @@ def test_the_ladder_keeps_the_smallest_that_scores(exported, tmp_path):
     assert best.history[-1].details["cpu"]
     fast = climb(plain, tmp_path / "fast", judge, schemes=QUICK, max_drop=100.0, prefer="fast")
     assert fast.chosen == min(fast.rungs, key=lambda rung: rung.latency[-1]).scheme
+
+
+@pytest.mark.parametrize("error", [OutputError("no room"), MissingExtraError("needs onnx")])
+def test_what_is_no_fault_of_a_scheme_ends_the_ladder(exported, tmp_path, monkeypatch, error):
+    _, plain = exported()
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(climbing, "quantize", fails)
+    with pytest.raises(type(error), match=str(error)):
+        climb(plain, tmp_path / "best", Judge(texts=TEXTS), schemes=QUICK)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

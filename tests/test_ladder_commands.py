@@ -27,8 +27,10 @@ def test_the_commands(exported, tmp_path, lines_file, run):
     code, out, err = run("inspect", tmp_path / "small")
     assert (code, err) == (0, "")
     assert all(word in out for word in ("embeddings", "attention", "FFN", "head", "int8", "MatMulInteger", "quantize"))
-    code, out, err = run("inspect", tmp_path / "small" / "model.onnx", "--json")
-    assert json.loads(out)["operators"]["MatMulInteger"] > 0
+    code, json_out, err = run("inspect", tmp_path / "small" / "model.onnx", "--json")
+    out, shapes = " ".join(out.split()), json.loads(json_out)["inputs"]
+    assert all("[" in shape and shape in out for shape in shapes)
+    assert json.loads(json_out)["operators"]["MatMulInteger"] > 0
     assert run("tune", plain.folder, "-o", tmp_path / "tuned", "--length", "8", "--scheme", "int8")[0] == 0
     data = task_files(tmp_path / "data", "topic")
     code, out, err = run(

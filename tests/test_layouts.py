@@ -14,6 +14,8 @@ from test_transformers_js import PACKAGE
 from tiny_models import SENTENCES, bundle
 
 from edgecompress.artifact import open_artifact
+from edgecompress.bench.describe import sizes
+from edgecompress.bench.subjects import entries
 from edgecompress.errors import ArtifactError, CheckError, InputError, MissingExtraError
 from edgecompress.export import layouts
 from edgecompress.export.layouts import LAYOUTS, OPERATORS, convert
@@ -104,6 +106,17 @@ def test_an_opset_that_the_runtime_lacks_is_one_line(plain, tmp_path, run):
     code, _, err = run("predict", folder, "x")
     assert (code, err.count("\n")) == (2, 1)
     assert "opset" in err.lower()
+
+
+def test_a_graph_in_ort_format_has_a_size_but_no_parts(plain, tmp_path, run):
+    made = convert(plain, tmp_path / "out", layout="ort")
+    (small,) = entries([(f"small={made.folder}", "student")], {"topic": "topic"})
+    found = {row.metric: row.value for row in sizes(small)}
+    folder_bytes = sum(path.stat().st_size for path in made.folder.iterdir())
+    assert found == {"parameters": plain.parameters, "model_bytes": made.model_bytes, "folder_bytes": folder_bytes}
+    code, _, err = run("inspect", made.folder)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is in ORT format" in err
 
 
 def test_the_command(plain, tmp_path, run):

@@ -55,3 +55,28 @@ def test_two_machines_or_one_name_twice_are_not_mixed(tmp_path):
     with pytest.raises(InputError, match="both hold 'cut-only fp32'"):
         results.read_all([one, same])
     assert results.read_all([one]) == results.read(one)
+
+
+def test_figures_relative_to_two_teachers_are_not_mixed(tmp_path):
+    def renamed(new, roles):
+        names = {subject.name: f"{subject.name}{new}" for subject in sample_results().subjects}
+        found = sample_results()
+        return dataclasses.replace(
+            found,
+            settings={**found.settings, "left_out": [f"{new}1×9"]},
+            subjects=tuple(dataclasses.replace(s, name=names[s.name]) for s in found.subjects if s.role in roles),
+            measurements=tuple(
+                dataclasses.replace(row, subject=names[row.subject])
+                for row in found.measurements
+                if next(s.role for s in found.subjects if s.name == row.subject) in roles
+            ),
+        )
+
+    paths = [tmp_path / f"{name}.json" for name in "abc"]
+    for path, roles in zip(paths, (("teacher", "student"), ("teacher", "student"), ("student",)), strict=True):
+        results.write(path, renamed(path.stem, roles))
+    with pytest.raises(InputError, match=r"have a teacher each \(teacher fp32a, teacher fp32b\): report them apart"):
+        results.read_all(paths[:2])
+    both = results.read_all([paths[0], paths[2]])
+    assert both.settings["left_out"] == ["a1×9", "c1×9"]
+    assert [subject.role for subject in both.subjects] == ["teacher", *["student"] * 4]

@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 
 import pytest
@@ -51,6 +52,23 @@ def test_every_line_gets_what_the_predictor_says(sentiment, tmp_path, name):
     assert [row["prediction"]["label"] for row in found] == sentiment.labels(TEXTS)
     assert [row.get("id") for row in found] == (list(range(700)) if "jsonl" in name else [None] * 700)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["art", name, "out.jsonl"])
+
+
+def test_what_cannot_be_read_is_told_of_the_input(tmp_path, monkeypatch):
+    damaged = bytearray(gzip.compress("\n".join(TEXTS).encode()))
+    for bit in range(8 * 10, 8 * 40):  # past the header: now a wrong block, now a wrong distance
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(TaskDataError, match=r"in\.txt\.gz( is damaged or cut short|:\d+)"):
+            list(streaming._rows(tmp_path / "in.txt.gz", io.BytesIO(damaged)))
+        damaged[bit // 8] ^= 1 << bit % 8
+    (tmp_path / "in.txt").write_text("good\n")
+
+    def denied(self, *_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(tmp_path), "open", denied)
+    with pytest.raises(TaskDataError, match=r"in\.txt cannot be read \(Permission denied\)"):
+        streaming._opened(tmp_path / "in.txt")
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_bytes(sentiment, tmp_path, monkeypatch):

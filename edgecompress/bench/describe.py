@@ -48,7 +48,7 @@ def _joint(files: Sequence[Path]) -> str:
 def sizes(entry: Entry) -> list[Measurement]:
     """Return parameters, bytes of the model, of its folder and of its parts, for every task of a row.
 
-    The parts need the package onnx_ir (extra `compress`); where only the runtime is installed they are left out.
+    The parts need the package onnx_ir (extra `compress`) and a graph in ONNX, not ORT format; else they are left out.
     """
     rows = []
     for task, target in entry.targets.items():
@@ -68,7 +68,8 @@ def sizes(entry: Entry) -> list[Measurement]:
 
 def _of_artifact(path: Path) -> tuple[int, int, int, Parts]:
     artifact = open_artifact(path)
-    parts = _ledger(artifact.model_path)[1] if find_spec("onnx_ir") else Parts()
+    readable = find_spec("onnx_ir") and artifact.model_path.suffix == ".onnx"
+    parts = _ledger(artifact.model_path)[1] if readable else Parts()
     return artifact.parameters, artifact.model_bytes, _total(path.rglob("*")), parts
 
 

@@ -30,13 +30,16 @@ def resident(status: Path = STATUS) -> dict[str, int]:
 def energy(powercap: Path = POWERCAP) -> dict[str, tuple[int, int]]:
     """Return each processor package's energy counter and where it wraps, in µJ; empty where it may not be read.
 
-    Intel and AMD expose it as RAPL under /sys/class/powercap (intel-rapl:N is a package, intel-rapl:N:M a part of it).
+    Intel and AMD expose it as RAPL under /sys/class/powercap: intel-rapl:N:M is a part of intel-rapl:N, and that is a
+    package where its name says so; "psys" is the whole machine, packages included.
     """
     found = {}
     for folder in sorted(powercap.glob("intel-rapl:*")) if powercap.is_dir() else ():
         if folder.name.count(":") != 1:
             continue
         try:
+            if not (folder / "name").read_text().startswith("package"):
+                continue
             values = [int((folder / name).read_text()) for name in ("energy_uj", "max_energy_range_uj")]
         except OSError:  # most systems let only root read it: then there is no figure
             continue

@@ -122,7 +122,11 @@ def read(path: Path) -> Results:
 
 
 def read_all(paths: Sequence[Path]) -> Results:
-    """Read several files of one machine as one. Raises InputError for two machines, or a subject's name twice."""
+    """Read several files of one machine as one.
+
+    Raises InputError for two machines, a subject's name twice, or two teachers: what is relative to one does not
+    compare with what is relative to the other.
+    """
     first, *others = [read(path) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         if difference := other_machine(first.host, other.host):
@@ -131,8 +135,16 @@ def read_all(paths: Sequence[Path]) -> Results:
             )
         if twice := {s.name for s in first.subjects} & {s.name for s in other.subjects}:
             raise InputError(f"{paths[0]} and {path} both hold {min(twice)!r}: name subjects apart (NAME=FOLDER)")
+        teachers = [s.name for s in (*first.subjects, *other.subjects) if s.role == "teacher"]
+        if len(teachers) > 1:
+            raise InputError(
+                f"{paths[0]} and {path} have a teacher each ({', '.join(teachers)}): report them apart, or measure all "
+                "beside one in one run"
+            )
+        left_out = sorted({*first.settings.get("left_out", ()), *other.settings.get("left_out", ())})
         first = dataclasses.replace(
             first,
+            settings={**first.settings, **({"left_out": left_out} if left_out else {})},
             subjects=(*first.subjects, *other.subjects),
             measurements=(*first.measurements, *other.measurements),
             failures=(*first.failures, *other.failures),

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from edgecompress.commands.show import megabytes, progress, some_lines
+from edgecompress.commands.show import megabytes, progress, some_lines, terminal
 from edgecompress.errors import InputError
 from edgecompress.extras import require
 from edgecompress.tasks import TASKS
@@ -51,7 +50,7 @@ def export(model: str, output: Path, task: str, text_file: Path | None, opset: i
     from edgecompress.export.onnx import Format
     from edgecompress.export.onnx import export as write
 
-    console = Console()
+    console = terminal()
     with progress(console):
         made = write(
             sources.load(model), output, task=task, texts=some_lines(text_file, 32), form=Format(opset, backend)
@@ -79,7 +78,7 @@ def convert(artifact: Path, output: Path, layout: str) -> None:
 
     made = write(open_artifact(artifact), output, layout=layout)
     size = megabytes(made.model_bytes)
-    Console().print(f"{output}: {made.model_file}, {size}", highlight=False)
+    terminal().print(f"{output}: {made.model_file}, {size}")
 
 
 @click.command()
@@ -108,7 +107,7 @@ def predict(
     from edgecompress.runtime.pack import load_any as load
     from edgecompress.runtime.predictions import to_json
 
-    console = Console()
+    console = terminal()
     if (source is None) != (target is None) or (source and texts):
         raise click.UsageError("give --input and --output together, and no TEXTS then")
     if source and target:
@@ -116,7 +115,7 @@ def predict(
 
         with progress(console):
             done = predict_file(load(artifact, **options), source, target)
-        console.print(f"{target}: {done:,} texts", highlight=False)
+        console.print(f"{target}: {done:,} texts")
         return
     given = list(texts) or _standard_input()
     predictor = load(artifact, **options)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from edgecompress.commands.show import progress
+from edgecompress.commands.show import progress, terminal
 from edgecompress.errors import InputError
 from edgecompress.extras import is_there
 from edgecompress.tasks import TASKS
@@ -65,7 +64,7 @@ def bench(context: click.Context, /, subjects: Sequence[str], **options: Any) ->
     from edgecompress.files import check_writable
     from edgecompress.report.terminal import bench_tables
 
-    console, target = Console(), options["target"]
+    console, target = terminal(), options["target"]
     if missing := _missing(options["device"]):
         click.echo(missing)  # one line, however narrow the terminal
         return
@@ -91,7 +90,7 @@ def bench(context: click.Context, /, subjects: Sequence[str], **options: Any) ->
         console.print(table)
     if target:
         said = f"figures in {target}; next: edgecompress report {target} -o report.html"
-        console.print(said, highlight=False, markup=False)
+        console.print(said)
     if not any(m.metric.startswith(("latency", "accuracy", "macro_f1", "span_f1")) for m in found.measurements):
         reasons = [one.reason for one in found.failures] or found.settings["left_out"]
         raise InputError(f"nothing could be measured: {reasons[0]}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from edgecompress.commands.show import terminal
 from edgecompress.errors import InputError
 
 _RESULTS = click.Path(dir_okay=False, path_type=Path)
@@ -40,8 +40,8 @@ def compare(old: Path, new: Path, **options: Any) -> None:
 
     The interval of a difference combines those of both sides as independent measurements. With --max-regression, exit 1
     when a score, a size, a median latency or memory got worse by more than that and not within noise (p99 and load
-    only where they have an interval), when a subject, a task or a figure of OLD is missing in NEW, or when something
-    failed in NEW alone. Files that cannot be compared: exit 2.
+    times, to which `bench` gives no interval, are listed with --all and not judged), when a subject, a task or a figure
+    of OLD is missing in NEW, or when something failed in NEW alone. Files that cannot be compared: exit 2.
     """
     from edgecompress.bench import compare as logic
     from edgecompress.bench import results
@@ -53,12 +53,12 @@ def compare(old: Path, new: Path, **options: Any) -> None:
     if machines and not options["force"]:
         raise InputError(f"{old} and {new} are of two machines ({machines}): measure on one, or give --force")
     found, percent = logic.compare(before, after), options["max_regression"]
-    rows, console = shown(found, everything=options["everything"]), Console()
-    console.print(heading(str(old), str(new), machines), highlight=False, markup=False, soft_wrap=True)
+    rows, console = shown(found, everything=options["everything"]), terminal()
+    console.print(heading(str(old), str(new), machines), soft_wrap=True)
     if rows:
         console.print(compare_table(rows))
     for line in remarks(found, rows, machines=machines):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     worse = () if percent is None else logic.regressions(found, percent)
     if options["target"]:
         write_json(options["target"], {**comparison_json(found, machines, worse), "max_regression": percent})

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
-from edgecompress.commands.show import megabytes, progress, some_lines
+from edgecompress.commands.show import megabytes, progress, some_lines, terminal
 from edgecompress.errors import InputError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.extras import require
@@ -68,7 +67,7 @@ def quantize(artifact: Path, output: Path, **options: Any) -> None:
         return
     from edgecompress.export.quantize import quantize as write
 
-    console = Console()
+    console = terminal()
     with progress(console):
         made = write(plain, output, scheme=options["scheme"], texts=texts, min_agreement=options["min_agreement"])
     agreement = made.history[-1].details.get("agreement")
@@ -76,7 +75,7 @@ def quantize(artifact: Path, output: Path, **options: Any) -> None:
         "decisions not compared (give --text FILE)" if agreement is None else f"{agreement:.1%} of decisions unchanged"
     )
     sizes = " → ".join(megabytes(one.model_bytes) for one in (plain, made))
-    console.print(f"{output}: {sizes}, {proof}", highlight=False)
+    console.print(f"{output}: {sizes}, {proof}")
 
 
 _ROWS = "\n".join(f"  {name:22}{row.does}" for name, row in SCHEMES.items())
@@ -100,14 +99,14 @@ def _climb(plain: Artifact, output: Path, options: dict[str, Any], texts: Sequen
     from edgecompress.files import write_json
     from edgecompress.report.graph import ladder_table, refusals
 
-    console = Console()
+    console = terminal()
     judged = Judge(_examples(options["validation"], plain.task), tuple(texts))
     with progress(console):
         found = climb(plain, output, judged, max_drop=options["max_drop"], prefer=options["prefer"])
     console.print(ladder_table(found))
     for line in refusals(found):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"{output}: {found.chosen}, {megabytes(found.artifact.model_bytes)}", highlight=False)
+        console.print(line)
+    console.print(f"{output}: {found.chosen}, {megabytes(found.artifact.model_bytes)}")
     if options["target"]:
         rungs = [dataclasses.asdict(rung) for rung in found.rungs]
         write_json(options["target"], {"rungs": rungs, "chosen": found.chosen, "metric": found.metric})
@@ -138,12 +137,12 @@ def tune(
     from edgecompress.export.tune import tune as write
     from edgecompress.report.graph import tuning_table
 
-    console, texts = Console(), some_lines(text_file, _MOST_TEXTS)
+    console, texts = terminal(), some_lines(text_file, _MOST_TEXTS)
     shapes = [(1, length) for length in lengths]
     with progress(console):
         found = write(open_artifact(artifact), output, scheme=scheme, texts=texts, shapes=shapes, threads=threads)
     console.print(tuning_table(found, scheme))
-    console.print(f"{output}: {found.chosen}", highlight=False)
+    console.print(f"{output}: {found.chosen}")
 
 
 @click.command()
@@ -172,7 +171,7 @@ def verify(first: Path, second: Path, text_file: Path | None, validation: Sequen
 
     if not all(folder.is_dir() for folder in (first, second)):
         raise InputError(f"{first if second.is_dir() else second} is not a folder: give a model folder or an artifact")
-    console = Console()
+    console = terminal()
     with progress(console):
         pairs = open_pairs(first, second)
         if validation and len(pairs) > 1:
@@ -185,7 +184,7 @@ def verify(first: Path, second: Path, text_file: Path | None, validation: Sequen
     if options["target"]:
         _write_comparisons(options["target"], pairs, compared, scores)
     for pair, found in zip(pairs, compared, strict=True):
-        console.print(judge(*pair, found, options["tolerance"], options["min_agreement"]), highlight=False)
+        console.print(judge(*pair, found, options["tolerance"], options["min_agreement"]))
 
 
 def _scores(artifacts: Sequence[Artifact | None], files: Sequence[Path]) -> list[float]:
@@ -240,6 +239,6 @@ def inspect(path: Path, *, as_json: bool) -> None:
         more = {"heads": about} if isinstance(opened, Pack) else next(iter(about.values()), {})
         click.echo(json.dumps({**more, **dataclasses.asdict(found)}, ensure_ascii=False))
         return
-    console = Console()
+    console = terminal()
     for table in ledger_tables(found, heads, opened.history if isinstance(opened, Pack) else ()):
         console.print(table)

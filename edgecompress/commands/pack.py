@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from edgecompress.commands.show import megabytes, progress, some_lines
+from edgecompress.commands.show import megabytes, progress, some_lines, terminal
 from edgecompress.errors import InputError
 from edgecompress.extras import require
 
@@ -51,13 +50,13 @@ def pack(artifacts: tuple[str, ...], output: Path, text_file: Path | None, **opt
     from edgecompress.export.pack import pack as write
     from edgecompress.report.pack import pack_table
 
-    console, texts = Console(), tuple(some_lines(text_file, _MOST_TEXTS))
+    console, texts = terminal(), tuple(some_lines(text_file, _MOST_TEXTS))
     given = _named(artifacts)
     with progress(console):
         made = write(given, output, Request(texts, **options))
     console.print(pack_table(made, given))
     before, after = (sum(map(_folder_bytes, those)) for those in (given.values(), [made.pack]))
-    console.print(f"{output}: {megabytes(before)} → {megabytes(after)}, tokenizer included", highlight=False)
+    console.print(f"{output}: {megabytes(before)} → {megabytes(after)}, tokenizer included")
 
 
 def _named(given: Sequence[str]) -> dict[str, Artifact]:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgecompress.commands.show import megabytes, progress, validated
+from edgecompress.commands.show import megabytes, progress, terminal, validated
 from edgecompress.extras import is_there, require
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def demo(output: Path, *, dry_run: bool) -> None:
     _run(recipe, output, dry_run=dry_run)
     if not dry_run:
         ner = output / "artifacts" / "student-ner-int8-tables4"
-        Console().print(
-            f'\nNow type:  edgecompress predict {ner} "Peter Sagan sa narodil v Žiline."', highlight=False, markup=False
-        )
+        terminal().print(f'\nNow type:  edgecompress predict {ner} "Peter Sagan sa narodil v Žiline."')
 
 
 def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
@@ -64,7 +62,7 @@ def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
     from edgecompress import recipe as recipes
     from edgecompress.pipeline import is_writer
 
-    console = Console(quiet=not is_writer())
+    console = terminal(quiet=not is_writer())
     with progress(console):
         recipe = recipes.read(path)
         from edgecompress.plan import plan
@@ -97,18 +95,18 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
         subjects = deliver.artifacts(recipe, results, output)
         found = deliver.bench(recipe, subjects, deliver.tests_of(recipe)) if recipe.students and subjects else None
     reused = sum(result.reused for result in results.values())
-    console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)", highlight=False)
+    console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)")
     for table in _made(results, subjects):
         console.print(table)
     if not found:
         text = "not measured: name the finetune stages of teacher and students in [bench] of the recipe"
-        console.print(text, markup=False, highlight=False)
+        console.print(text)
     else:
         figures = output / "bench.json"
         files.write(figures, found)
         for table in bench_tables(found):
             console.print(table)
-        console.print(f"figures in {figures}{_page(found, output)}", highlight=False)
+        console.print(f"figures in {figures}{_page(found, output)}")
 
 
 def _made(results: Mapping[str, Result], subjects: Artifacts) -> Iterator[Table]:

@@ -18,6 +18,11 @@ from edgecompress.tasks import TASKS
 _EVERY = 15.0  # seconds between two lines of a task when there is no terminal
 
 
+def terminal(*, quiet: bool = False) -> Console:
+    """Return the console of a command: texts, names and shapes may hold brackets, which are no markup here."""
+    return Console(markup=False, emoji=False, highlight=False, quiet=quiet)
+
+
 @contextmanager
 def progress(console: Console, *, calm: bool = False) -> Iterator[None]:
     """Show everything reported inside the block on ``console``; ``calm``: draw only then, as that disturbs a timing."""
@@ -25,8 +30,9 @@ def progress(console: Console, *, calm: bool = False) -> Iterator[None]:
         with listening(_lines(console)):
             yield
         return
-    columns = (TextColumn("{task.description:<28.28}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, auto_refresh=not calm)
+    name, note = (TextColumn(form, markup=False) for form in ("{task.description:<28.28}", "{task.fields[note]}"))
+    columns = (name, BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), note)
+    shown = Progress(*columns, console=console, auto_refresh=not calm)
     with shown as bars, listening(_bars(bars)):
         yield
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 import click
-from rich.console import Console
 
 from edgecompress.binding import Context, bind, parameters
-from edgecompress.commands.show import progress, sizes, validated
+from edgecompress.commands.show import progress, sizes, terminal, validated
 from edgecompress.corpus import HUB, Corpus, check
 from edgecompress.errors import InputError
 from edgecompress.extras import require
@@ -256,7 +255,7 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
     from edgecompress.keys import model_key, stage_key, teachers_of
     from edgecompress.training.trainer import checkpoints_in
 
-    console, began = Console(), time.monotonic()
+    console, began = terminal(), time.monotonic()
     key = stage_key(name, arguments, model_key(model), [model_key(one) for one in teachers_of(arguments)])
     work = output.parent / f".{output.name}.work" / key[:16]  # a stopped command goes on only if it is the same one
     stage: Callable[..., Any] = STAGES[name].run
@@ -270,6 +269,6 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
     if name == "trim":
         for table in saved(last.details, (before.parameters, after.parameters)):
             console.print(table)
-    console.print(f"{output}: {sizes(before.parameters, after.parameters)} in {seconds:.0f} s", highlight=False)
+    console.print(f"{output}: {sizes(before.parameters, after.parameters)} in {seconds:.0f} s")
     if said := validated(last):
-        console.print(said, highlight=False)
+        console.print(said)

@@ -6,9 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from edgecompress.commands.show import progress
+from edgecompress.commands.show import progress, terminal
 from edgecompress.corpus import HUB, Corpus, lines
 from edgecompress.errors import CheckError
 from edgecompress.extras import require
@@ -42,7 +41,7 @@ def verify_tokenizer(
     files = tuple(Path(text) for text in texts if not text.startswith(HUB))
     corpus = Corpus("text", files, datasets=tuple(text for text in texts if text.startswith(HUB)))
     held_out = lines(corpus)
-    console = Console()
+    console = terminal()
     with progress(console):
         before, after = read_backend(old), read_backend(new)
         proof = verify(before, after, mapping(before, after), held_out)

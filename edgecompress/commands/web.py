@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from edgecompress.commands.show import megabytes, progress
+from edgecompress.commands.show import megabytes, progress, terminal
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -37,12 +36,12 @@ def export_web(
     from edgecompress.artifact import open_artifact
     from edgecompress.web.site import Wording, note, write_site
 
-    opened, console = open_artifact(artifact), Console()
+    opened, console = open_artifact(artifact), terminal()
     wording = Wording(str(said["title"]) or artifact.resolve().name, tuple(said["examples"]), str(said["language"]))
     with progress(console):
         site = write_site(opened, output, wording=wording, vendor=vendor, replace=replace)
     total, model = megabytes(sum(site.sizes.values())), megabytes(opened.model_bytes)
-    console.print(f"{output}: {len(site.sizes)} files, {total} (model {model})", highlight=False)
+    console.print(f"{output}: {len(site.sizes)} files, {total} (model {model})")
     if note(opened):
-        console.print(f"note: {note(opened)}", highlight=False, soft_wrap=True)
-    console.print(f"To look at it: python -m http.server --directory {output}", highlight=False, soft_wrap=True)
+        console.print(f"note: {note(opened)}", soft_wrap=True)
+    console.print(f"To look at it: python -m http.server --directory {output}", soft_wrap=True)

@@ -26,6 +26,8 @@ def read(path: Path) -> Model:
     import onnx
     from google.protobuf.message import DecodeError
 
+    if path.suffix == ".ort":
+        raise ArtifactError(f"{path} is in ORT format, which onnxruntime alone reads: give the artifact it is of")
     try:
         proto = onnx.load(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:

@@ -13,7 +13,7 @@ from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
 from edgecompress.bench.latency import latencies, medians
 from edgecompress.bench.quality import predict
-from edgecompress.errors import ArtifactError, EdgecompressError, InputError
+from edgecompress.errors import ArtifactError, CheckError, InputError
 from edgecompress.export.quantize import quantize
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.files import new_folder, refuse_existing
@@ -95,7 +95,7 @@ def climb(
     """
     _check_request(artifact, judge, prefer, schemes)
     refuse_existing(target)
-    with TemporaryDirectory(prefix="edgecompress-") as folder:
+    with new_folder(target) as draft, TemporaryDirectory(".part", f".{target.name}.", draft.parent) as folder:
         made: dict[str, Artifact] = {PLAIN: artifact}
         rungs = [Rung(PLAIN, artifact.model_bytes, agreement=1.0, score=judge.score(artifact, 1.0))]
         for done, scheme in enumerate(schemes):
@@ -106,10 +106,7 @@ def climb(
         report("ladder", len(schemes), len(schemes), "timing")
         rungs = _timed(rungs, made)
         chosen = _best(rungs, max_drop, prefer)
-        with new_folder(target) as draft:
-            _write(
-                made[chosen], draft, rungs, {"max_drop": max_drop, "prefer": prefer, "score": judge.metric(artifact)}
-            )
+        _write(made[chosen], draft, rungs, {"max_drop": max_drop, "prefer": prefer, "score": judge.metric(artifact)})
     return Ladder(tuple(rungs), chosen, judge.metric(artifact), max_drop, open_artifact(target))
 
 
@@ -128,7 +125,7 @@ def _rung(artifact: Artifact, folder: Path, scheme: str, judge: Judge) -> tuple[
     texts = judge.texts or tuple(" ".join(example.words) for example in judge.examples[:200])
     try:
         small = quantize(artifact, folder, scheme=scheme, texts=texts, min_agreement=_ANY)
-    except EdgecompressError as error:
+    except (CheckError, ArtifactError) as error:  # a full disk or a missing package is no property of the scheme
         return Rung(scheme, refused=str(error)), None
     found = small.history[-1].details
     same = found["agreement"]

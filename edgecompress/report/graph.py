@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from edgecompress.artifact import Artifact
@@ -101,7 +102,7 @@ def ledger_tables(found: Ledger, heads: Mapping[str, Artifact], history: Sequenc
         rows |= {f"{of}task": head.task.name, f"{of}labels": ", ".join(head.labels), f"{of}scheme": head.scheme,
                  f"{of}history": " → ".join(step.stage for step in (*head.history, *history))}  # fmt: skip
     for name, value in rows.items():
-        about.add_row(name, value)
+        about.add_row(Text(name), Text(value))
     yield about
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +66,7 @@ def proof_tables(proof: Proof) -> Iterator[Table]:
     worst.add_column("old", ratio=1, overflow="fold")
     worst.add_column("new", ratio=1, overflow="fold")
     for example in proof.examples:
-        worst.add_row(*(" ".join(side).replace("[", "\\[") for side in (example.old, example.new)))
+        worst.add_row(*(Text(" ".join(side)) for side in (example.old, example.new)))
     yield worst
 
 

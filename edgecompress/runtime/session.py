@@ -35,8 +35,8 @@ def open_session(path: Path, *, threads: int = 0, device: str = "cpu") -> onnxru
     """Open ``path`` with every graph optimisation on ``threads`` cores (0: all that this process may use).
 
     With ``device`` "cuda" nodes run on the GPU where they can.
-    Raises ArtifactError when onnxruntime cannot read or run the file, InputError without its CUDA provider, ValueError
-    for a negative ``threads``.
+    Raises ArtifactError when onnxruntime cannot read or run the file, InputError where its CUDA provider is not there
+    or does not start, ValueError for a negative ``threads``.
     """
     if threads < 0:
         raise ValueError(f"threads is {threads}: give 0 for all cores, or a positive number")
@@ -47,15 +47,21 @@ def open_session(path: Path, *, threads: int = 0, device: str = "cpu") -> onnxru
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _ERRORS_ONLY
-    if device == "cuda" and _PROVIDERS[device][0] not in onnxruntime.get_available_providers():
+    wanted = _PROVIDERS[device]
+    if wanted[0] not in onnxruntime.get_available_providers():
         raise InputError("this onnxruntime has no CUDA provider: install onnxruntime-gpu in its place")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=_PROVIDERS[device])
+        session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
     except runtime_errors() as error:
         why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
         raise ArtifactError(
             f"{path} cannot be opened by onnxruntime ({why}): restore the file, or export again"
         ) from error
+    if wanted[0] not in session.get_providers():  # it goes on without, and says so in its log alone
+        raise InputError(
+            "the CUDA provider of onnxruntime does not start: check driver, CUDA and cuDNN, or take the CPU"
+        )
+    return session
 
 
 def open_run(

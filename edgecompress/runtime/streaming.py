@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,7 @@ def predict_file(predictor: AnyPredictor, source: Path, target: Path) -> int:
     A line of ``source`` is a text (.txt), or a JSON object (.jsonl) with "text" or, for token tasks, "tokens", either
     also .gz; its other fields are kept, and "prediction" is added, of a pack with those of its "heads" by name. What is
     done lies in ``target``.part until all is: run again for the same file and artifact, it goes on from there. Raises
-    TaskDataError for a line that cannot be read, OutputError when ``target`` exists or cannot be written.
+    TaskDataError for what cannot be read, OutputError when ``target`` exists or cannot be written.
     """
     refuse_existing(target, "--output")
     check_writable(target)
@@ -42,7 +43,7 @@ def predict_file(predictor: AnyPredictor, source: Path, target: Path) -> int:
         if not done:
             part.unlink(missing_ok=True)
         write_json(note, about)
-        with source.open("rb") as raw, part.open("ab") as out:
+        with _opened(source) as raw, part.open("ab") as out:
             rows = islice(_rows(source, raw), done, None)
             while chunk := list(islice(rows, CHUNK)):
                 for row, said in zip(chunk, _predicted(predictor, chunk, source), strict=True):
@@ -56,6 +57,17 @@ def predict_file(predictor: AnyPredictor, source: Path, target: Path) -> int:
     except OSError as error:
         raise output_error(target, error) from error
     return done
+
+
+def _opened(source: Path) -> BinaryIO:
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: OSError) -> TaskDataError:
+    return TaskDataError(f"{source} cannot be read ({error.strerror}): check the file and its permissions")
 
 
 def _about(predictor: AnyPredictor, source: Path) -> Row:
@@ -96,8 +108,10 @@ def _rows(source: Path, raw: BinaryIO) -> Iterator[Row]:
             text = decode(f"{source}:{number}", line).rstrip("\r\n")
             if plain or text.strip():
                 yield {"text": text} if plain else _row(text, f"{source}:{number}")
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TaskDataError(f"{source} is damaged or cut short ({error}): get it again") from error
+    except OSError as error:
+        raise _unreadable(source, error) from error
 
 
 def _row(text: str, place: str) -> Row:
