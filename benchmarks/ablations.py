@@ -86,6 +86,7 @@ def _row(name: str, seeds: Sequence[int], steps: int, out: Path) -> dict[str, An
     learnt = read_history(pipeline.folder_of(out, student[-1]["name"]))
     return {
         "choice": variant.choice, "value": variant.value, "scores": results, "steps": steps, "tuning": tuning,
+        "stages": [*before, *student],
         "parameters": learnt[-1].parameters, "loss": [s.details.get("loss") for s in learnt if s.stage == "distill"],
         "threads": torch.get_num_threads(), "host": asdict(host()),
     }  # fmt: skip
@@ -125,8 +126,12 @@ def _common(name: str) -> dict[str, Any]:
 
 @main.command()
 def summary() -> None:
-    """Put the rows together: summary.json, from which README.md's table is written."""
-    rows = []
+    """Put the rows together: summary.json, from which README.md's table is written.
+
+    A row stands beside the first one of its group seed by seed: seeds draw the examples, too.
+    """
+    rows: list[dict[str, Any]] = []
+    first: dict[str, tuple[list[float], dict[str, Any]]] = {}  # of a group: its scores by seed, and how it was made
     for name in VARIANTS:
         path = RESULTS / f"{name}.json"
         if not path.exists():
@@ -140,8 +145,16 @@ def summary() -> None:
             spread["stdev"] = round(stdev(by_seed), 2)
             spread["stdevs"] = {task: round(stdev(found["scores"][task]), 2) for task in TASKS}
         said = {"choice": VARIANTS[name].choice, "value": VARIANTS[name].value}
-        same = {key: found[key] for key in ("steps", "parameters")}
-        rows.append({"of": "paper" if name in PAPER else "default", "name": name, **said, **same, **scores, **spread})
+        of = "paper" if name in PAPER else "default"
+        alike = {key: found[key] for key in ("steps", "tuning")}
+        beside, made = first.setdefault(of, (by_seed, alike))
+        if alike != made:
+            raise click.ClickException(f"{path} has {alike}, the first row {made}: make one of them again (--only)")
+        pairs = list(zip(by_seed, beside, strict=False))
+        spread["difference"] = round(mean(one - other for one, other in pairs), 2)
+        spread["pairs"] = len(pairs)
+        same = {"steps": found["steps"], "parameters": found["parameters"], "cpu": found["host"]["cpu"]}
+        rows.append({"of": of, "name": name, **said, **same, **scores, **spread})
     write_json(RESULTS / "summary.json", {"rows": rows})
 
 

@@ -58,10 +58,22 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         *(
             Step(f"benchmarks/retention.py run {language} --recipe {kind} --split test -o {{work}}/retention", "1 hour")
             for language in ("slk", "mlt", "swh")
-            for kind in ("teacher", "default", "paper", "cut-only", "scratch")
+            for kind in ("teacher", "default", "default --size moderate", "paper", "cut-only", "scratch")
+        ),
+        *(
+            Step(f"benchmarks/retention.py run {again} --repeat 1 --split test -o {{work}}/retention-again", "1 hour")
+            for again in ("slk --recipe teacher", "mlt --recipe teacher", "slk --recipe default")
         ),
         Step("benchmarks/retention.py run slk --size shallow -o {work}/retention", "1 hour"),
         Step("benchmarks/retention.py summary", "no time"),
+    ),
+    "models": (
+        Step("-m edgecompress run models/e5-small-slk/recipe.toml -o {work}/e5-small-slk", "90 minutes"),
+        Step(
+            "-c \"import shutil; shutil.copy('{work}/e5-small-slk/bench.json', "
+            "'benchmarks/results/models/e5-small-slk.json')\"",
+            "no time",
+        ),
     ),
     "ablations": (
         Step("benchmarks/ablations.py run --only base --only default --seeds 3 -o {work}/ablations", "1 hour"),
@@ -96,7 +108,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
             "15 minutes",
         ),
     ),
-    "arm": (Step("benchmarks/arm.py " + DEMO + " -o {work}/arm", "1 hour"),),
+    "arm": (Step("benchmarks/arm.py " + DEMO + " --fewer 50 -o {work}/arm", "1 hour"),),
     "page": (Step("benchmarks/page.py " + DEMO + " -o {work}/page", "10 minutes"),),
     "texts": (Step("benchmarks/readme.py", "no time"), Step("benchmarks/cards.py", "no time")),
 }
@@ -136,7 +148,10 @@ def _words(step: Step, places: Mapping[str, str]) -> list[str]:
 
 def _lacking(group: str, step: Step) -> str:
     """Return what a step needs that is not here."""
-    if group in ("structure", "tokenizer", "retention", "ablations", "slovak") and "summary" not in step.command:
+    if (
+        group in ("structure", "tokenizer", "retention", "models", "ablations", "slovak")
+        and "summary" not in step.command
+    ):
         return "" if os.environ.get("EDGECOMPRESS_DATA") else "EDGECOMPRESS_DATA is not set"
     if "{data}" in step.command and not os.environ.get("EDGECOMPRESS_DATA"):
         return "EDGECOMPRESS_DATA is not set"

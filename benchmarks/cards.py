@@ -153,14 +153,16 @@ def _kept(recipe: Recipe) -> list[str]:
         drop = 100 * (1 - mean(s["score"] for s in scores) / of_teacher)
         title = f"{task} {first['metric'].replace('_', ' ')}"
         lines.append(f"| {title} | {of_teacher:.1f} | {each} | {drop:.1f} % |")
-    minutes = mean(run["minutes"] * run["threads"] / 2 for run in runs)
-    host = runs[0]["host"]
+    by_cpu: dict[str, list[float]] = {}
+    for run in runs:
+        by_cpu.setdefault(run["host"]["cpu"], []).append(run["minutes"] * run["threads"])
+    minutes = ", ".join(f"{mean(each):.0f} on {cpu}" for cpu, each in by_cpu.items())
     return [
         *lines,
         "",
         (
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
-            f"parameters; {minutes:.0f} minutes of training on two cores of {host['cpu']}, the teacher's "
+            f"parameters; core-minutes of training: {minutes}, by the clock, the teacher's "
             f"fine-tuning {'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
             f"{_changed(language, kind)}"
         ),

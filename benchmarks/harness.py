@@ -194,17 +194,15 @@ def repeat(subjects: Sequence[str], teacher: str, seconds: float) -> None:
 def slovak(models: Path, output: Path) -> None:
     """Measure the Slovak students of the retention benchmark (its WORK/slk) on their test splits: slovak.json."""
     # not at the top: the processes that are measured import this file, and torch is not theirs to hold
-    from edgecompress.encoder import sources
-    from edgecompress.export.onnx import export
+    from students import made_of
+
     from edgecompress.export.quantize import quantize
 
     stages = {"teacher": "teacher", "cut-only": "cut-only-maximum-s0", "student": "default-maximum-s0"}
     tests = {task: read_examples([_split(task)], TASKS[task]) for task in TASKS}
     with progress(Console()):
         for (row, stage), task in product(stages.items(), TASKS):
-            plain = output / f"{row}-{task}-fp32"
-            if not plain.is_dir():
-                export(sources.load(str(models / "stages" / f"{stage}-{task}")), plain)
+            made_of(models / "stages" / f"{stage}-{task}", output / f"{row}-{task}-fp32")
         for task in TASKS:
             small = output / f"student-{task}-{SCHEME}"
             if not small.is_dir():

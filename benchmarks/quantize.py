@@ -27,16 +27,15 @@ from typing import Any
 import click
 import quantize_sides as sides
 from rich.console import Console
+from students import made_of
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
 from edgecompress.bench.latency import latencies, medians
 from edgecompress.commands.show import progress
-from edgecompress.encoder import sources
 from edgecompress.export.graph import read, write
 from edgecompress.export.ladder import Judge, climb
 from edgecompress.export.naming import without_token_types
-from edgecompress.export.onnx import export
 from edgecompress.export.quantize import quantize
 from edgecompress.export.tune import tune
 from edgecompress.files import write_json
@@ -101,7 +100,7 @@ def speed(optimum_cli: Path, output: Path, seconds: float) -> None:
 @_WORK
 def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, output: Path) -> None:
     """Score and time the four default students of LANGUAGE in fp32, ours and the peer's int8: scores-LANGUAGE.json."""
-    data, rows = Path(os.environ["EDGECOMPRESS_DATA"]), []
+    data, rows, output = Path(os.environ["EDGECOMPRESS_DATA"]), [], output / language
     output.mkdir(parents=True, exist_ok=True)
     with progress(Console()):
         for task in TASKS:
@@ -134,8 +133,7 @@ def scores(language: str, models: Path, free: Path | None, optimum_cli: Path, ou
 
 
 def _of_stage(models: Path, name: str, output: Path) -> Artifact:
-    target = output / f"{name}-fp32"
-    return open_artifact(target) if target.is_dir() else export(sources.load(str(models / "stages" / name)), target)
+    return made_of(models / "stages" / name, output / f"{name}-fp32")
 
 
 def _tuned(plain: Artifact, output: Path) -> Artifact:
@@ -230,8 +228,10 @@ def _free_shape(rows: list[dict[str, Any]]) -> dict[str, float]:
         return {}
     means = {who: mean(row["scores"][who] for row in having) for who in ("fp32", "tuned", "peer", "free tuned")}
     faster = [row["milliseconds"]["peer"]["1x128"] / row["milliseconds"]["free tuned"]["1x128"] for row in having]
+    ner = next(row["scores"] for row in having if row["task"] == "ner")
     return {
         **{f"mean score {who}": round(value, 2) for who, value in means.items()},
+        **{f"ner {who}": ner[who] for who in ("tuned", "free tuned")},
         "peer over free tuned 1x128": round(mean(faster), 3),
     }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from statistics import mean
 from string import ascii_lowercase
 from typing import Any
@@ -12,10 +14,12 @@ from students import HEADLINE, PAPER_SIZES, ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
+STUDENT_T = {3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % of the t distribution with one degree of freedom less than seeds
 SPREAD = (
     "One seed, {seeds} in the first row: ± is the standard deviation over seeds of fine-tuning, which draw the "
-    "examples, too, the distillation being the same; of NER alone it is {stdevs[ner]:.1f}. A row that differs by less "
-    "than twice that shows nothing."
+    "examples, too, the distillation being the same; of NER alone it is {stdevs[ner]:.1f}. The last column compares "
+    "equal seeds. With so few of them, a difference of one seed is sure (95 %) only from {sure:.1f} points on; smaller "
+    "ones are hints. Made on {cpus}."
 )
 ABOUT = {
     "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; fine-tuning "
@@ -76,12 +80,23 @@ def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, An
             of = {language: tasks for (language, made, name), tasks in rows.items() if (made, name) == (size, recipe)}
             if of:
                 drops = [drop for tasks in of.values() for drop in _drops(tasks)]
-                said.append(f"{recipe} {mean(drops):.1f} % ({', '.join(sorted(of))}: {len(drops)} scores)")
+                mark = "†" if any(row["recipe_changed"] for tasks in of.values() for row in tasks.values()) else ""
+                shown = f"{mean(drops):.1f} ± {_uncertainty(list(of.values())):.1f} %{mark}"
+                said.append(f"{recipe} {shown} ({', '.join(sorted(of))}: {len(drops)} scores)")
         if said:
             lines.append(f"- {size} compression: {'; '.join(said)}")
     lines += _of_the_same(rows)
-    title = "Mean drop, in percent of the teacher's scores, below 0 where the student is better:"
+    title = (
+        "Mean drop, in percent of the teacher's scores, below 0 where the student is better; ±: what the test examples "
+        "leave open (95 %, errors of all scores taken as independent), seeds not counted:"
+    )
     return "\n".join([title, "", *lines])
+
+
+def _uncertainty(made: Sequence[Mapping[str, Mapping[str, Any]]]) -> float:
+    """Return half of the 95 % interval of a mean drop, from those of the scores that it is made of."""
+    rows = [tasks[task] for tasks in made for task in HEADLINE if task in tasks]
+    return sqrt(sum(row["drop_uncertainty"] ** 2 for row in rows)) / len(rows)
 
 
 def _of_the_same(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -130,8 +145,16 @@ def ablations() -> str:
     for of, title in titles.items():
         group = [row for row in rows if row["of"] == of]
         if group:
-            parts += [title, "", *_changed(group), "", ABOUT[of].format(**group[0]), ""]
+            cpus = " and ".join(f"{cpu} ({rows})" for cpu, rows in _rows_by_cpu(group).items())
+            sure = STUDENT_T[group[0]["seeds"]] * sqrt(2) * group[0]["stdev"]
+            parts += [title, "", *_changed(group), "", ABOUT[of].format(**group[0], sure=sure, cpus=cpus), ""]
     return "\n".join(parts).rstrip()
+
+
+def _rows_by_cpu(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return how many rows each processor made."""
+    counts = Counter(row["cpu"] for row in rows)
+    return {cpu: f"{count} row{'s' if count > 1 else ''}" for cpu, count in counts.items()}
 
 
 def _changed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -143,6 +166,6 @@ def _changed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         scores = " | ".join(f"{row[task]:.1f}" for task in ("sentiment", "ner", "pos"))
         spread = f" ± {row['stdev']:.1f}" if "stdev" in row else ""
-        beside = "" if row is rows[0] else f"{row['mean'] - rows[0]['mean']:+.1f}"
+        beside = "" if row is rows[0] else f"{row['difference']:+.1f}"
         lines.append(f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f}{spread} | {beside} |")
     return lines

@@ -97,10 +97,19 @@ def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...
         "stages": raw["stages"], "host": asdict(host()),
     }  # fmt: skip
     again = f"-again{repeat}" if repeat else ""
-    write_json(RESULTS / f"{language}-{name}{again}-{split}.json", row)
+    target = RESULTS / f"{language}-{name}{again}-{split}.json"
+    if more_there := set(_tasks_in(target)) - set(found):
+        raise click.ClickException(
+            f"{target} holds {', '.join(sorted(more_there))}, too, and is left as it is: run all tasks, or remove it"
+        )
+    write_json(target, row)
     click.echo(
         f"{language} {name} {split}: " + ", ".join(f"{task} {value['score']:.1f}" for task, value in found.items())
     )
+
+
+def _tasks_in(target: Path) -> dict[str, Any]:
+    return dict(json.loads(target.read_text(encoding="utf-8"))["tasks"]) if target.exists() else {}
 
 
 def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
@@ -235,9 +244,10 @@ def _note(runs: list[dict[str, Any]]) -> str:
         "Test splits. The teacher is multilingual-e5-small, dequantized from a 4-bit copy (not the paper's mBERT "
         "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956,"
         " as models/paper-e5-small has it, which says what differs; `default`: models/e5-small-*; `cut-only` and "
-        "`scratch`: the same shape without distillation, from that cut and from random weights. Of these three "
-        "the tasks are fine-tuned alike, for three times the epochs of `default`, which has swapped copies and "
-        "unlabelled lines beside the examples. Drop: relative to the teacher, mean of the tasks (–: not run). "
+        "`scratch`: the same shape without distillation, from that cut and from random weights. "
+        f"{_alike(runs)}"
+        "for three times the epochs of `default`, which alone has swapped copies and unlabelled lines beside the "
+        "examples; the teacher has neither. Drop: relative to the teacher, mean of the tasks (–: not run). "
         "Seeds vary fine-tuning: a run's distillation is done once a size; where a row says runs, teacher and "
         "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
         "the one that a student learnt from. Minutes: core-minutes of training halved, as "
@@ -247,9 +257,17 @@ def _note(runs: list[dict[str, Any]]) -> str:
     )
 
 
+def _alike(runs: list[dict[str, Any]]) -> str:
+    """Return of which rows the note says that their tasks are fine-tuned alike."""
+    changed = any(one["recipe"] == "paper" and not _as_now(one) for one in runs)
+    if changed:
+        return "The tasks of these two are fine-tuned alike (those of this form of `paper` with other settings), "
+    return "Of these three the tasks are fine-tuned alike, "
+
+
 def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
-    for task in (task for task in teachers[0]["tasks"] if task in group[0]["tasks"]):
+    for task in (t for t in teachers[0]["tasks"] if all(t in one["tasks"] for one in (*group, *teachers))):
         average = mean(one["tasks"][task]["score"] for one in group)
         of_teacher = mean(one["tasks"][task]["score"] for one in teachers)
         rows.append(
@@ -259,6 +277,7 @@ def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: di
                 "score": round(average, 2),
                 "teacher_score": round(of_teacher, 2),
                 "drop_percent": round(100 * (1 - average / of_teacher), 2),
+                "drop_uncertainty": round(_uncertainty(task, group, teachers), 2),
                 "parameters": group[0]["parameters"],
                 "seeds": len({one["seed"] for one in group}),
                 "runs": len(group),
@@ -268,6 +287,18 @@ def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: di
             }
         )
     return rows
+
+
+def _uncertainty(task: str, group: list[dict[str, Any]], teachers: list[dict[str, Any]]) -> float:
+    """Return half of a drop's 95 % interval, in points: of the scores' own, which are of the test examples alone, so
+    that several runs on them make it no narrower; the two are taken as independent.
+    """
+    scores, halves = [], []
+    for runs in (group, teachers):
+        found = [one["tasks"][task] for one in runs]
+        scores.append(mean(one["score"] for one in found))
+        halves.append(mean((one["interval"][1] - one["interval"][0]) / 2 for one in found))
+    return float(100 * np.hypot(halves[0], halves[1] * scores[0] / scores[1]) / scores[1])
 
 
 def _as_now(run: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 HUB = "hf:"  # begins the name of a data set
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _BOM = b"\xef\xbb\xbf"
+_LONE = re.compile("[\ud800-\udfff]")
 _ROWS = 1024
 _FIRST = 200  # lines
 
@@ -136,8 +138,8 @@ def _row(path: Path, number: int, line: str) -> str:
     except json.JSONDecodeError as error:
         raise CorpusError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
     text = row.get("text") if isinstance(row, dict) else None
-    if isinstance(text, str):
-        return text
+    if isinstance(text, str):  # half of a pair, which JSON can escape and no tokenizer reads
+        return _LONE.sub("\ufffd", text) if "\\u" in line else text
     tokens = row.get("tokens") if isinstance(row, dict) else None
     if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
         return " ".join(tokens)

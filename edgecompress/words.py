@@ -1,7 +1,7 @@
 """How raw text is cut into words, for tasks that give one label a word.
 
 Training data come as words; a user's text does not. The pattern below says where its words are, so that the model meets
-what it was trained on. It is stored in every token artifact, and a recipe may bring another one.
+what it was trained on. It is stored in every token artifact.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def _default_pattern() -> str:
     letter = r"[^\W_]"
     joiner = r"['’ʼ\-‐‑·\u00ad\u200c\u200d]"
     number = r"(?<=\d)[.,:](?=\d)"
-    word = rf"{letter}(?:{letter}|[{_mark_ranges()}]|{joiner}(?={letter})|{number})*"
+    marks = _mark_ranges()
+    half = rf"[\u200c\u200d](?=[{marks}])"  # Bengali and Kannada: consonant, joiner, virama
+    word = rf"{letter}(?:{letter}|[{marks}]|{joiner}(?={letter})|{half}|{number})*"
     quoted, final_apostrophe = r"((?<=['’‘]))?", r"(?:(?<=[^\W_])['’](?!\S))?"
     invisible = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
     other = rf"(?:[^\w\s{invisible}]|_)\ufe0f?"  # an emoji keeps its variation selector
@@ -56,7 +58,7 @@ DEFAULT_WORD_PATTERN: str = _default_pattern()
 """Letters with their marks and digits hold together, also across inner apostrophes, hyphens and zero-width joiners
 ("don't", "ta'", "well-known", "10.5"); any other visible character is a word of its own. A closing apostrophe belongs
 to its word before a space, unless the word follows an opening one ("ta' Malta" against "'hello' she said"). Languages
-written without spaces (Chinese, Thai) need a pattern, or a splitter, of their own."""
+written without spaces (Chinese, Thai) need a splitter of their own: give `tokens`, not text."""
 
 
 @lru_cache(maxsize=16)

@@ -112,8 +112,12 @@ def test_by_word_is_exact_on_any_text(texts: list[str], name: str) -> None:
     assert same(count(made, texts, documents=False), count(made, texts))
 
 
+@pytest.mark.parametrize(("full", "full_text"), [(20, 10**9), (10**9, 100)])
 @pytest.mark.parametrize("name", BY_WORD)
-def test_a_full_table_is_emptied_without_a_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_table_is_emptied_without_a_loss(
+    name: str, full: int, full_text: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of words, or, in languages that leave no spaces between them, of their characters."""
     made = BY_WORD[name]()
     whole = count(made, SENTENCES * 3, documents=False)
     sizes: list[int] = []
@@ -124,7 +128,8 @@ def test_a_full_table_is_emptied_without_a_loss(name: str, monkeypatch: pytest.M
         empty(tally, table, firsts)
 
     monkeypatch.setattr(counting, "_empty", watched)
-    monkeypatch.setattr(counting, "_FULL", 20)
+    monkeypatch.setattr(counting, "_FULL", full)
+    monkeypatch.setattr(counting, "_FULL_TEXT", full_text)
     monkeypatch.setattr(counting, "_TEXT", 100)
     assert same(count(made, SENTENCES * 3, documents=False), whole)
     assert len(sizes) > 20

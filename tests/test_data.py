@@ -37,6 +37,14 @@ def test_every_block_is_full_and_between_its_specials(tmp_path, family):
     assert len(text) - len(blocks) * 18 < 18
 
 
+def test_what_a_tokenizer_file_says_of_padding_and_truncation_is_not_text(tmp_path):
+    words, one = tokenizer("bert"), corpus(tmp_path, repeat=2)
+    blocks = packed_ids(words, [one], 20)
+    words.backend_tokenizer.enable_padding(pad_id=words.pad_token_id, pad_token=words.pad_token)
+    words.backend_tokenizer.enable_truncation(4)
+    assert torch.equal(packed_ids(words, [one], 20), blocks)
+
+
 def test_corpora_are_mixed_by_weight_and_none_loses_text(tmp_path):
     words = tokenizer("bert")
     slk, swa = corpus(tmp_path, repeat=4), corpus(tmp_path, "swa", SWAHILI, repeat=1)

@@ -49,6 +49,17 @@ def test_a_coverage_near_95_percent():
     assert 0.88 <= right / 200 <= 0.99
 
 
+def test_a_label_that_was_not_drawn_moves_nothing():
+    """One example of its own label, always wrong: it lowers the mean, and is as sure as the rest."""
+    gold = labels("text", 100)
+    said = spoiled(gold, 0.3)
+    low, high = intervals.score_interval("macro_f1", gold, said)
+    rare = intervals.score_interval("macro_f1", [*gold, ("z",)], [*said, ("b",)])
+    assert rare[1] - rare[0] == pytest.approx(0.75 * (high - low), rel=0.1)
+    value = score(TASKS["topic"], [*gold, ("z",)], [*said, ("b",)])["macro_f1"]
+    assert sum(rare) / 2 == pytest.approx(value, abs=2)
+
+
 def test_a_paired_difference_is_narrower_than_two_scores_apart():
     gold = labels("token", 80)
     teacher = spoiled(gold, 0.4)

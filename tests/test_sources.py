@@ -132,6 +132,28 @@ def test_a_pretraining_head_beside_the_masked_lm_head_is_no_error(folder: Path) 
     assert type(sources.load(str(folder)).model).__name__ == "BertForMaskedLM"
 
 
+def test_a_tokenizer_is_read_without_the_padding_that_was_saved_in_it(folder: Path) -> None:
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.enable_padding(length=64)
+    backend.enable_truncation(8)
+    backend.save(str(folder / "tokenizer.json"))
+    read = sources.load(str(folder)).tokenizer.backend_tokenizer
+    assert (read.padding, read.truncation) == (None, None)
+
+
+def test_the_heads_of_debertas_pretraining_are_left_out(tmp_path: Path) -> None:
+    one = tiny_models.bundle("deberta-v2", "none")
+    bundle.save(one, tmp_path / "model")
+    change_config(tmp_path / "model", architectures=None)
+    more = ("lm_predictions.lm_head.bias", "mask_predictions.dense.weight")
+    again = ("deberta.embeddings.word_embeddings._weight", "deberta.embeddings.position_embeddings._weight")
+    weights = {f"deberta.{name}": tensor for name, tensor in one.model.state_dict().items()}
+    extra = {name: torch.zeros(2) for name in (*more, *again)}
+    save_file({**weights, **extra}, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    loaded = sources.load(str(tmp_path / "model")).model.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in one.model.state_dict().items())
+
+
 def test_weights_must_match_one_to_one(folder: Path) -> None:
     path = folder / "model.safetensors"
     weights = load_file(path)

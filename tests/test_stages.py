@@ -17,13 +17,16 @@ from tiny_models import (
 )
 
 from edgecompress.encoder.arch import ARCHITECTURES, shape
+from edgecompress.encoder.importance import hidden_statistics
 from edgecompress.encoder.surgery import copy_of
 from edgecompress.errors import ArchitectureError, RecipeError, VocabularyError
 from edgecompress.options import Objective
 from edgecompress.stages.distill import choose_layers
+from edgecompress.stages.finetune import longest_input
 from edgecompress.stages.prune import head_places, prune, top
 from edgecompress.stages.trim import trim
 from edgecompress.stages.truncate import truncate
+from edgecompress.training.data import probe_batches
 
 OBJECTIVE = Objective(relation_heads=4)
 
@@ -159,6 +162,21 @@ def test_truncating(tmp_path, family, method, attention):
     assert shape(first.model.config) == {**shape(made.model.config), "hidden": 16}
     assert outputs(first.model, batch(family)).isfinite().all()
     assert first.history[-1].options["method"] == method
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize("method", ["activation", "svd"])
+def test_what_is_kept_of_the_hidden_size_varies_most(tmp_path, family, method):
+    """The directions that were kept, read off the embeddings, hold the largest variances of the hidden states."""
+    made, text = bundle(family), corpus(tmp_path)
+    cut = truncate(made, hidden=16, method=method, corpora=(text,), tokens=512).model
+    old, new = (one.get_input_embeddings().weight.double() for one in (made.model, cut))
+    basis = torch.linalg.lstsq(old, new).solution
+    assert torch.allclose(old @ basis, new, atol=1e-5)
+    batches = probe_batches(made.tokenizer, (text,), 512, length=min(128, longest_input(made)))
+    covariance = hidden_statistics(made.model, batches)[1].double()
+    variances = covariance.diagonal() if method == "activation" else torch.linalg.eigvalsh(covariance)
+    assert (basis.T @ covariance @ basis).trace().item() == pytest.approx(variances.topk(16).values.sum().item(), 1e-4)
 
 
 def test_first_k_is_plain_slicing():

@@ -53,15 +53,19 @@ def counts_of(metric: str, gold: Labels, predicted: Labels) -> Floats:
     return _COUNTS[metric](gold, predicted)
 
 
-def value_of(metric: str, counts: Floats) -> Floats:
-    """Return the metric (0-100) of summed counts (…, columns of :func:`counts_of`)."""
-    return 100.0 * _VALUES[metric](counts)
+def value_of(metric: str, counts: Floats, whole: Floats | None = None) -> Floats:
+    """Return the metric (0-100) of summed counts (…, columns of :func:`counts_of`).
+
+    ``whole`` are those of the sample that ``counts`` were drawn from: a label that was not drawn tells nothing, and
+    counts in a mean over labels as it does in the whole sample.
+    """
+    return 100.0 * _VALUES[metric](counts, counts if whole is None else whole)
 
 
 def _resampled(metric: str, counts: Floats, resamples: int) -> Floats:
     size = len(counts)
     weights = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), resamples)
-    return value_of(metric, weights @ counts)
+    return value_of(metric, weights @ counts, counts.sum(0))
 
 
 def _bounds(values: Floats) -> Interval:
@@ -97,19 +101,20 @@ def _spans(gold: Labels, predicted: Labels) -> Floats:
     return np.array(rows, np.float64)
 
 
-def _ratio(counts: Floats) -> Floats:
+def _ratio(counts: Floats, whole: Floats) -> Floats:  # noqa: ARG001
     return _share(counts[..., 0], counts[..., 1])
 
 
-def _f1(counts: Floats) -> Floats:
+def _f1(counts: Floats, whole: Floats) -> Floats:  # noqa: ARG001
     return _share(2 * counts[..., 0], counts[..., 1] + counts[..., 2])
 
 
-def _mean_f1(counts: Floats) -> Floats:
-    """Mean over the labels that occur, as scikit-learn's macro average."""
-    each = counts.reshape(*counts.shape[:-1], -1, 3)
-    occurs = each[..., 1] + each[..., 2] > 0
-    return _share((_f1(each) * occurs).sum(-1), occurs.sum(-1))
+def _mean_f1(counts: Floats, whole: Floats) -> Floats:
+    """Mean over the labels that occur in ``whole``, as scikit-learn's macro average."""
+    each, all_of_it = (some.reshape(*some.shape[:-1], -1, 3) for some in (counts, whole))
+    drawn, occurs = (some[..., 1] + some[..., 2] > 0 for some in (each, all_of_it))
+    found = np.where(drawn, _f1(each, each), _f1(all_of_it, all_of_it))
+    return _share((found * occurs).sum(-1), occurs.sum(-1))
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
@@ -121,4 +126,4 @@ _COUNTS: Mapping[str, Callable[[Labels, Labels], Floats]] = {
     "macro_f1": _by_label,
     "span_f1": _spans,
 }
-_VALUES: Mapping[str, Callable[[Floats], Floats]] = {"accuracy": _ratio, "macro_f1": _mean_f1, "span_f1": _f1}
+_VALUES: Mapping[str, Callable[[Floats, Floats], Floats]] = {"accuracy": _ratio, "macro_f1": _mean_f1, "span_f1": _f1}

@@ -7,6 +7,7 @@ tokenizers, and other lines, are tokenized whole. Both give the same counts. Tok
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ Ids = NDArray[np.int64]
 _LINES = 512
 _TEXT = 1 << 22  # characters read at once where lines are only split at spaces
 _FULL = 1 << 19  # distinct words: about 100 MB
+_FULL_TEXT = 1 << 23  # characters of them: without spaces between words, a "word" is a line
 _JOINED = 64  # words in one text
 _CODEPOINTS = 0x110000
 _JAMO = range(0x1100, 0x1200)
@@ -98,15 +100,18 @@ def _by_word(tally: _Tally, words: isolation.Words, lines: Iterable[str], task: 
     """Count words first, in a table of bounded size; return how many lines there were."""
     table: dict[str, int] = {}  # every word
     firsts: Counter[str] = Counter()  # those that begin a line, where that makes a difference
-    done = 0
+    done, length = 0, 0
     for batch in _texts(lines):
         simple, found = _simple(tally, words, batch)
         for word, times in found.items():
-            table[word] = table.get(word, 0) + times
+            before = table.get(word, 0)
+            table[word] = before + times
+            length += 0 if before else len(word)
         if words.bare_first:
             firsts.update(line.partition(" ")[0] for line in simple)
-        if len(table) > _FULL:
+        if len(table) > _FULL or length > _FULL_TEXT:
             _empty(tally, table, firsts)
+            length = 0
         done += len(batch)
         report(task, done, note=f"{len(table):,} words to look up")
     _empty(tally, table, firsts)
@@ -184,9 +189,11 @@ def _joined(words: list[str], times: Ids, begin: str) -> tuple[list[str], Ids]:
 
 def _add_texts(tally: _Tally, encoder: Tokenizer, texts: list[str], times: Ids) -> None:
     """Add the tokens of each text as often as it occurs."""
-    for start in range(0, len(texts), _LINES):
-        ids, text = _flat(encoder.encode_batch_fast(texts[start : start + _LINES], add_special_tokens=False))
+    start = 0
+    for part in _texts(texts, _LINES):
+        ids, text = _flat(encoder.encode_batch_fast(part, add_special_tokens=False))
         tally.tokens += _weighted(ids, times[start + text], tally.rows)
+        start += len(part)
 
 
 def _add_characters(tally: _Tally, encoder: Tokenizer, words: list[str], times: Ids) -> None:
@@ -219,14 +226,14 @@ def _add_lines(tally: _Tally, batch: list[str]) -> None:
     tally.points[: len(seen)] += seen
 
 
-def _texts(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Yield lists of lines of about four million characters together."""
+def _texts(lines: Iterable[str], most: int = sys.maxsize) -> Iterator[list[str]]:
+    """Yield lists of lines of about four million characters together, ``most`` lines at most."""
     batch: list[str] = []
     length = 0
     for line in lines:
         batch.append(line)
         length += len(line)
-        if length >= _TEXT:
+        if length >= _TEXT or len(batch) >= most:
             yield batch
             batch, length = [], 0
     if batch:

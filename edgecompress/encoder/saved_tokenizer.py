@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from edgecompress.encoder.closure import plain
 from edgecompress.encoder.tokenizer import SPECIALS, wrap
 from edgecompress.errors import SourceError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model",
+          "tokenizer.model")  # fmt: skip
 _PROBE = "Ďakujem, že ste prišli. Asante sana! 123 ﬁ  “x”"
 _LONGEST_REASON = 200
 _UNSET = 10**6  # transformers writes 1e30 where nobody said how long an input may be
@@ -26,8 +28,9 @@ def read_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenize
     """Return the fast tokenizer of ``folder``.
 
     tokenizer.json is taken literally (the classes of transformers 5 rebuild parts of it); the special tokens and the
-    longest input come from the folder's other files, else from ``config``. A folder with only vocab.txt or a
-    SentencePiece model is converted by AutoTokenizer. Raises SourceError.
+    longest input come from the folder's other files, else from ``config``. Truncation and padding that were saved in it
+    are left out. A folder with only vocab.txt is converted by AutoTokenizer, one with only a SentencePiece model, too,
+    where the package sentencepiece is installed. Raises SourceError.
     """
     if not any((folder / name).is_file() for name in _FILES):
         raise SourceError(f"{folder} has no tokenizer (none of {', '.join(_FILES)}); add the one of the model")
@@ -39,7 +42,7 @@ def read_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenize
         name = type(like).__name__
         logging.getLogger(__name__).warning("%s: %s differs from tokenizer.json, which is used", folder, name)
     _check_specials(folder, backend, like)
-    wrapped = wrap(backend, like)
+    wrapped = wrap(plain(backend), like)
     if wrapped.model_max_length > _UNSET:
         wrapped.model_max_length = _longest(config)
     return wrapped

@@ -43,7 +43,10 @@ _HEADS = {
 }
 # What a checkpoint may hold beyond the model: buffers that old versions saved, and, beside a masked-LM or a token head,
 # the pooler and the next-sentence head of pretraining.
-_BUFFERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
+# DeBERTa-v3 brings both heads of its pretraining, and its embeddings twice.
+_BUFFERS = re.compile(
+    r"(^|\.)embeddings\.(position_ids|token_type_ids|\w+_embeddings\._weight)$|^(lm|mask)_predictions\."
+)
 _PRETRAINING = re.compile(r"(^|\.)pooler\.dense\.(weight|bias)$|^cls\.seq_relationship\.(weight|bias)$")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _SMALL = ("*.json", "*.txt", "*.model")

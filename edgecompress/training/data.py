@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from edgecompress.corpus import Corpus, lines
+from edgecompress.encoder.closure import plain
 from edgecompress.encoder.importance import IGNORED
 from edgecompress.errors import CorpusError
 from edgecompress.progress import report
@@ -40,7 +41,9 @@ def pack(tokenizer: PreTrainedTokenizerFast, corpora: Sequence[Corpus], max_leng
     blocks = [_blocks(tokenizer, corpus, max_length) for corpus in corpora]
     weights = [corpus.weight for corpus in corpora]
     once = max(len(b) / w for b, w in zip(blocks, weights, strict=True))
-    mixed = np.concatenate([np.resize(b, (round(once * w), max_length)) for b, w in zip(blocks, weights, strict=True)])
+    counts = [round(once * w) for w in weights]
+    sized = [b if len(b) == n else np.resize(b, (n, max_length)) for b, n in zip(blocks, counts, strict=True)]
+    mixed = sized[0] if len(sized) == 1 else np.concatenate(sized)
     return Dataset.from_dict({"input_ids": mixed}).with_format("torch")
 
 
@@ -60,10 +63,10 @@ def _blocks(tokenizer: PreTrainedTokenizerFast, corpus: Corpus, max_length: int)
 
 
 def _streams(tokenizer: PreTrainedTokenizerFast, corpus: Corpus, end: int) -> Iterator[np.ndarray]:
-    source = lines(corpus)
+    source, backend = lines(corpus), plain(tokenizer.backend_tokenizer)
     done = 0
     while batch := list(islice(source, _LINES)):
-        encoded = tokenizer.backend_tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+        encoded = backend.encode_batch_fast(batch, add_special_tokens=False)
         yield np.array([token for line in encoded for token in (*line.ids, end)], dtype=np.int32)
         done += len(batch)
         report(f"reading {corpus.name}", done, None, "lines")
