@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import transformers
 from tiny_models import bundle, corpus, task_files
 
 from edgecompress.encoder.bundle import save
@@ -40,6 +41,7 @@ training = {epochs = 4, batch_size = 4, precision = "fp32"}
 LATE = "import os; os.environ['EDGECOMPRESS_CHECKPOINT_SECONDS'] = str(1000 * int(os.environ.get('RANK', '0'))); "
 COMMAND = (sys.executable, "-c", f"{LATE}from edgecompress.cli import main; main()", "run", "recipe.toml", "-o")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
+OLD = pytest.mark.skipif(transformers.__version__ < "5", reason="transformers 4 cannot load what several CPUs saved")
 KILLS = {"alone": 2, "torchrun": 1}  # two processes start slowly
 
 
@@ -49,12 +51,14 @@ def start(home, out, before=()):
 
 
 def ended(process):
-    """Return the exit code; what does not end is ended, with all its processes."""
+    """Return the exit code and what was said; what does not end is ended, with all its processes."""
     try:
-        return process.wait(240)
+        said, _ = process.communicate(timeout=240)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
         raise
+    return process.returncode, said.decode()
 
 
 def wait_until_it_trains(process, home, out, patience):
@@ -73,7 +77,7 @@ def weights(home, out):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
-@pytest.mark.parametrize("how", list(KILLS))
+@pytest.mark.parametrize("how", ["alone", pytest.param("torchrun", marks=OLD)])
 def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, how):
     before = TORCHRUN if how == "torchrun" else ()
     save(bundle("bert"), tmp_path / "teacher-model")
@@ -81,8 +85,8 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, how):
     task_files(tmp_path, "topic", 20)
     (tmp_path / "recipe.toml").write_text(RECIPE)
     whole = start(tmp_path, "whole", before)
-    assert ended(whole) == 0, whole.stdout.read().decode()
-    whole.stdout.close()
+    code, said = ended(whole)
+    assert code == 0, said
     moments, killed = random.Random(7), 0
     for _ in range(KILLS[how]):
         process = start(tmp_path, "pieces", before)
@@ -93,8 +97,8 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, how):
         process.stdout.close()
     assert killed == KILLS[how]
     last = start(tmp_path, "pieces", before)
-    assert ended(last) == 0, last.stdout.read().decode()
-    last.stdout.close()
+    code, said = ended(last)
+    assert code == 0, said
     assert weights(tmp_path, "whole").keys() == {"trim", "distill", "finetune-topic"}
     assert weights(tmp_path, "pieces") == weights(tmp_path, "whole")
     assert not [*tmp_path.rglob("*.part"), *tmp_path.glob("pieces/.work/*")]
