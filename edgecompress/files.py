@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from uuid import uuid4
 from edgecompress.errors import OutputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what may name a model or a head: it stands in addresses and answers
+DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a file that is not whole may raise
 _DRAFT = re.compile(r"\..+\.\w{8}\.(part|old)")
 _WHY = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
@@ -68,7 +71,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     target = target.absolute()
     if not replace:
         refuse_existing(target)
-    draft = target.parent / f".{target.name}.{uuid4().hex[:8]}.part"
+    draft = _draft_of(target)
     try:
         draft.mkdir(parents=True)
         yield draft
@@ -79,6 +82,21 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         raise output_error(target, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder on the disk of ``target``, beside it, that is gone when the block ends."""
+    folder = _draft_of(target.absolute())
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _draft_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
 
 
 def _swap(draft: Path, target: Path) -> None:
@@ -99,7 +117,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, line ends as they are, in one step (temporary file, then rename). Raises OutputError."""
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    draft = _draft_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8", newline="")
@@ -121,7 +139,7 @@ def check_writable(path: Path) -> None:
     """Raise OutputError when a file cannot be written at ``path``: asked before long work."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give a file's name")
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    draft = _draft_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()

@@ -117,10 +117,8 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         teacher = models.get(node.arguments.get("teacher") or node.source)
         pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
         check_objective(objective, *pairs)
-        if teacher and teacher.config.vocab_size != after.config.vocab_size:
-            raise RecipeError(
-                f"its teacher {node.arguments['teacher']!r} has another vocabulary: run `trim` before both"
-            )
+        if teacher:
+            _check_vocabulary(node.arguments.get("teacher", node.source), teacher, after.config)
     if node.stage in ("adapt", "distill"):
         training = node.arguments.get("training", parameters(STAGES[node.stage].run)["training"].default)
         if node.stage == "adapt" or training.steps or training.epochs:
@@ -168,6 +166,10 @@ def _check_teacher(name: str, teacher: _Model, task: TaskFiles, config: Pretrain
     wanted = _class_name(TASKS[task.kind].kind, config), dict(enumerate(_labels(task)))
     if (teacher.class_name, teacher.config.id2label) != wanted:
         raise RecipeError(f"its teacher {name!r} is not fine-tuned for the same task")
+    _check_vocabulary(name, teacher, config)
+
+
+def _check_vocabulary(name: str, teacher: _Model, config: PretrainedConfig) -> None:
     if teacher.config.vocab_size != config.vocab_size:
         raise RecipeError(f"its teacher {name!r} has another vocabulary: run `trim` before both")
 

@@ -279,3 +279,9 @@ def with_layer_types(config: PretrainedConfig, layers: Sequence[int]) -> Pretrai
                 f"every {every}th layer at a multiple of {every}"
             )
     return new
+
+
+def longest_input(config: PretrainedConfig) -> int:
+    """Return the most tokens an input may have; RoBERTa-like models lose the positions up to the padding id."""
+    lost = config.pad_token_id + 1 if architecture(config).positions_follow_pad else 0
+    return int(config.max_position_embeddings) - lost

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from edgecompress.encoder.arch import longest_input
 from edgecompress.encoder.closure import plain
 from edgecompress.encoder.tokenizer import SPECIALS, wrap
 from edgecompress.errors import SourceError
@@ -44,7 +45,7 @@ def read_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenize
     _check_specials(folder, backend, like)
     wrapped = wrap(plain(backend), like)
     if wrapped.model_max_length > _UNSET:
-        wrapped.model_max_length = _longest(config)
+        wrapped.model_max_length = longest_input(config)
     return wrapped
 
 
@@ -96,14 +97,6 @@ def _check_specials(folder: Path, backend: Tokenizer, like: PreTrainedTokenizerF
         token = getattr(like, role)
         if token is not None and backend.token_to_id(str(token)) is None:
             raise SourceError(f"{folder}: {role} {str(token)!r} is not in the tokenizer; correct tokenizer_config.json")
-
-
-def _longest(config: PretrainedConfig) -> int:
-    """Return the longest input in tokens; RoBERTa's positions start after the padding id."""
-    from edgecompress.encoder.arch import architecture
-
-    skipped = config.pad_token_id + 1 if architecture(config).positions_follow_pad else 0
-    return int(config.max_position_embeddings - skipped)
 
 
 def one_line(error: BaseException) -> str:

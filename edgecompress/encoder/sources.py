@@ -43,9 +43,9 @@ _HEADS = {
 }
 # What a checkpoint may hold beyond the model: buffers that old versions saved, and, beside a masked-LM or a token head,
 # the pooler and the next-sentence head of pretraining.
-# DeBERTa-v3 brings both heads of its pretraining, and its embeddings twice.
-_BUFFERS = re.compile(
-    r"(^|\.)embeddings\.(position_ids|token_type_ids|\w+_embeddings\._weight)$|^(lm|mask)_predictions\."
+_BUFFERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
+_DEBERTA_V3 = re.compile(  # both heads of its pretraining, and its embeddings twice
+    r"^(lm|mask)_predictions\.|(^|\.)embeddings\.\w+_embeddings\._weight$"
 )
 _PRETRAINING = re.compile(r"(^|\.)pooler\.dense\.(weight|bias)$|^cls\.seq_relationship\.(weight|bias)$")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -212,7 +212,7 @@ def _check_complete(folder: Path, found: dict[str, Any], *, pretraining: bool) -
     mismatched = sorted(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
     if mismatched:
         _refuse(folder, f"holds another shape than config.json says for {_some(mismatched)}")
-    justified = [_BUFFERS, _PRETRAINING] if pretraining else [_BUFFERS]
+    justified = [_BUFFERS, _DEBERTA_V3, *([_PRETRAINING] if pretraining else [])]
     extra = sorted(key for key in found["unexpected_keys"] if not any(rule.search(key) for rule in justified))
     if extra:
         _refuse(folder, f"holds weights that the model named in config.json lacks: {_some(extra)}")

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgecompress.artifact import Artifact, open_artifact, seal
 from edgecompress.bench.host import host
@@ -16,7 +15,7 @@ from edgecompress.bench.quality import predict
 from edgecompress.errors import ArtifactError, CheckError, InputError
 from edgecompress.export.quantize import quantize
 from edgecompress.export.schemes import SCHEMES
-from edgecompress.files import new_folder, refuse_existing
+from edgecompress.files import new_folder, refuse_existing, scratch_folder
 from edgecompress.progress import report
 from edgecompress.records import Step
 from edgecompress.runtime.predictor import from_artifact
@@ -95,12 +94,12 @@ def climb(
     """
     _check_request(artifact, judge, prefer, schemes)
     refuse_existing(target)
-    with new_folder(target) as draft, TemporaryDirectory(".part", f".{target.name}.", draft.parent) as folder:
+    with new_folder(target) as draft, scratch_folder(target) as folder:
         made: dict[str, Artifact] = {PLAIN: artifact}
         rungs = [Rung(PLAIN, artifact.model_bytes, agreement=1.0, score=judge.score(artifact, 1.0))]
         for done, scheme in enumerate(schemes):
             report("ladder", done, len(schemes), scheme)
-            rung, small = _rung(artifact, Path(folder) / scheme, scheme, judge)
+            rung, small = _rung(artifact, folder / scheme, scheme, judge)
             rungs.append(rung)
             made |= {scheme: small} if small else {}
         report("ladder", len(schemes), len(schemes), "timing")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgecompress.errors import TaskDataError
-from edgecompress.files import check_writable, output_error, refuse_existing, write_json
+from edgecompress.files import DAMAGED_GZIP, check_writable, output_error, refuse_existing, write_json
 from edgecompress.pack import tags_words
 from edgecompress.progress import report
 from edgecompress.runtime.predictions import Tags, to_json
@@ -108,7 +107,7 @@ def _rows(source: Path, raw: BinaryIO) -> Iterator[Row]:
             text = decode(f"{source}:{number}", line).rstrip("\r\n")
             if plain or text.strip():
                 yield {"text": text} if plain else _row(text, f"{source}:{number}")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED_GZIP as error:
         raise TaskDataError(f"{source} is damaged or cut short ({error}): get it again") from error
     except OSError as error:
         raise _unreadable(source, error) from error

@@ -78,19 +78,15 @@ def check(given: Mapping[str, Any]) -> Iterator[str]:
 
 def longest_input(bundle: Bundle) -> int:
     """Return the most tokens an input may have."""
-    return longest_of(bundle.model.config)
+    from edgecompress.encoder import arch
 
-
-def longest_of(config: Any) -> int:
-    """Return the most tokens that a model allows; RoBERTa-like ones lose the positions up to the padding id."""
-    from edgecompress.encoder.arch import architecture
-
-    lost = config.pad_token_id + 1 if architecture(config).positions_follow_pad else 0
-    return int(config.max_position_embeddings) - lost
+    return arch.longest_input(bundle.model.config)
 
 
 def check_length(config: Any, length: int) -> None:
     """Raise RecipeError for a ``max_length`` that leaves no room for a token, or exceeds the model's positions."""
-    shortest, longest = 3, longest_of(config)  # one token between the two specials
+    from edgecompress.encoder import arch
+
+    shortest, longest = 3, arch.longest_input(config)  # one token between the two specials
     if not shortest <= length <= longest:
         raise RecipeError(f"max_length {length}: this model takes {shortest} to {longest} tokens")

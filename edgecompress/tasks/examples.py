@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgecompress.errors import TaskDataError
+from edgecompress.files import DAMAGED_GZIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,7 +83,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                     yield place, line
     except FileNotFoundError as error:
         raise TaskDataError(f"{path} does not exist: check the path") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED_GZIP as error:
         raise TaskDataError(f"{path} is not a whole gzip file ({error}): copy it again, or unpack it") from error
     except OSError as error:
         raise TaskDataError(f"{path} cannot be read ({error.strerror}): give a readable file") from error
