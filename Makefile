@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	@touch $(READY)
 
-demo: $(READY) ## Make a Slovak and Swahili student of multilingual-e5-small and measure it (about 15 minutes on two cores)
+demo: $(READY) ## Make a Slovak and Swahili student of multilingual-e5-small and measure it (15 to 30 minutes on two cores)
 	$(BIN)/edgecompress demo -o demo-out
 
 test: $(READY) ## Run the tests

@@ -30,12 +30,12 @@ def _objective(**weights: Any) -> dict[str, Entry]:
 
 
 PAPER: Mapping[str, Variant] = {
-    "base": Variant("the paper's", "stride, MSE, α 0.5, adapted, trimmed first; logits at the masked positions"),
+    "base": Variant("reference", "stride, MSE, α 0.5, adapted, trimmed first; logits at the masked positions alone"),
     "first": Variant("start", "first layers", {"distill": {"select": "first-k"}}),
     "last": Variant("start", "last layers", {"distill": {"select": "last-k"}}),
     "random": Variant("start", "random weights", start="random"),
     "kl": Variant("loss", "KL", _objective(logits_loss="kl")),
-    "everywhere": Variant("logits", "at every position", _objective(logits_at="all")),
+    "everywhere": Variant("logits", "at every position, as the paper has them", _objective(logits_at="all")),
     "alpha-0": Variant("α", "0 (logits alone)", _objective(mlm=0.0, logits=1.0)),
     "alpha-25": Variant("α", "0.25", _objective(mlm=0.25, logits=0.75)),
     "alpha-75": Variant("α", "0.75", _objective(mlm=0.75, logits=0.25)),

@@ -36,7 +36,7 @@ class Step:
 
 STEPS: Mapping[str, tuple[Step, ...]] = {
     "demo": (
-        Step("-m edgecompress demo -o {work}/demo", "20 minutes"),
+        Step("-m edgecompress demo -o {work}/demo", "half an hour"),
         Step("-c \"import shutil; shutil.copy('{work}/demo/bench.json', 'benchmarks/results/demo.json')\"", "no time"),
     ),
     "harness": (
@@ -96,9 +96,9 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("benchmarks/quantize.py summary", "no time"),
     ),
     "serve": (
-        Step(f"benchmarks/serve.py load {DEMO}/student-topic-int8-tables4", "1 minute"),
+        Step(f"benchmarks/serve.py load {DEMO}/student-topic-int8-tables4 {DEMO}/student-topic-fp32", "2 minutes"),
         Step(f"benchmarks/serve.py fuzz {STUDENTS}", "15 minutes"),
-        Step(f"benchmarks/serve.py soak {STUDENTS}", "30 minutes"),
+        Step(f"benchmarks/serve.py soak --minutes 40 {STUDENTS}", "40 minutes"),
         Step("benchmarks/serve.py summary", "no time"),
     ),
     "footprint": (

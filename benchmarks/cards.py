@@ -163,8 +163,9 @@ def _kept(recipe: Recipe) -> list[str]:
         (
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
             f"parameters; core-minutes of training: {minutes}, by the clock, the teacher's "
-            f"fine-tuning {'not ' if kind == 'paper' else ''}included. Made by `python benchmarks/retention.py`."
-            f"{_changed(language, kind)}"
+            f"fine-tuning {'not ' if kind == 'paper' else ''}included. The teacher's scores are the mean of its "
+            f"{len(teachers)} runs, not those of the one that a student learnt from. "
+            f"Made by `python benchmarks/retention.py`.{_changed(language, kind)}"
         ),
     ]
 

@@ -206,9 +206,10 @@ def summary() -> None:
         "drops": drops,
         "students": students,
         "free_shape": _free_shape([row for run in runs for row in run["rows"]]),
-        "note": f"Default {DEFAULT}, smallest {SMALLEST}. One thread of {timed['host']['cpu']}, medians, in turns."
-        " Random weights for the XLM-R shapes, real ones for the e5 students. floor_ratio: our 1x128 over the time of"
-        " its constant products at the measured int8 peak. Drops: validation, batch of one.",
+        "note": f"`peer`: optimum's int8. One thread of {timed['host']['cpu']}, medians, in turns. The XLM-R shapes of "
+        "the first table have random weights: their size and time alone mean something. Points below fp32: one seed, "
+        "on validation data, one text at a time; where there are 99 of them (topic), one text is a point."
+        f"{timed.get('remark', '')}",
     })  # fmt: skip
 
 

@@ -41,9 +41,9 @@ def serve() -> str:
         f"than documented, {fuzz['errors_logged']} errors in its log, {fuzz['rss_growth_mb']:.1f} MB more after all "
         f"than after the first 2,000. {soak['minutes']:.0f} minutes of real texts with {soak['reloads']} reloads: "
         f"{soak['answers']['200']:,} answers, {soak['wrong']} not as expected, memory from "
-        f"{kept[0]:.0f} MB to {kept[-1]:.0f} MB, {min(kept):.0f} to {max(kept):.0f} meanwhile: it comes and goes with "
-        f"the reloads; a line through it rises {soak['rss_slope_mb_in_30_minutes']:.0f} MB in half an hour, the end "
-        f"lies {soak['rss_end_over_minute_5_mb']:.0f} MB over the fifth minute."
+        f"{kept[0]:.0f} MB at the start to {kept[-1]:.0f} MB at the end, between {min(kept):.0f} and {max(kept):.0f} "
+        f"MB meanwhile. A line through it rises {soak['rss_slope_mb_in_30_minutes']:.0f} MB in half an hour and the "
+        f"end lies {soak['rss_end_over_minute_5_mb']:.0f} MB over the fifth minute: a slow leak is not excluded."
     )
     shared = all(load["client_core"] in of["server_cores"] for of in load["figures"].values())
     where = "server and client on one core together" if shared else "server and client on a core each"

@@ -261,8 +261,8 @@ def _alike(runs: list[dict[str, Any]]) -> str:
     """Return of which rows the note says that their tasks are fine-tuned alike."""
     changed = any(one["recipe"] == "paper" and not _as_now(one) for one in runs)
     if changed:
-        return "The tasks of these two are fine-tuned alike (those of this form of `paper` with other settings), "
-    return "Of these three the tasks are fine-tuned alike, "
+        return "`cut-only` and `scratch` are fine-tuned alike (this form of `paper` with other settings), "
+    return "`paper`, `cut-only` and `scratch` are fine-tuned alike, "
 
 
 def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: dict[str, str]) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ async def answer(reader: asyncio.StreamReader, *, body: bool = True) -> tuple[in
 
 def _judged(status: int, body: bytes) -> str:
     """Return the status, or what is wrong with an answer of that status: errors are JSON of one form."""
-    if status == 200 or body.startswith(b"Invalid HTTP request"):
+    if status == 200:
         return str(status)
     try:
         error = json.loads(body)["error"]

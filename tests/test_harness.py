@@ -243,7 +243,9 @@ def test_subjects_are_named_and_told_apart(tmp_path):
     assert entries([(f"{tmp_path}/x/s-{{task}}", "student")], tasks)[0].name == "s"
     with pytest.raises(InputError, match="two subjects are called 'a'"):
         entries([(f"a={ner}", "student"), (f"a={pos}", "student")], tasks)
-    with pytest.raises(InputError, match="is made for pos: give its test split, --test pos=FILE"):
+    with pytest.raises(
+        InputError, match="is made for pos, and only ner is measured: give its test split, --test pos=FILE"
+    ):
         entries([(str(pos), "student")], {"ner": "ner"})
     with pytest.raises(InputError, match="neither an artifact, nor a model folder, nor an ONNX file"):
         entries([(str(tmp_path), "student")], tasks)

@@ -6,6 +6,7 @@ from sample_results import a_failure, sample_results
 from edgecompress.bench.results import Failure
 from edgecompress.records import Measurement
 from edgecompress.report import digest, speed, tables
+from edgecompress.report.markdown import markdown
 from edgecompress.report.memory import memory_tables
 from edgecompress.report.words import counted, digits, listed, megabytes, shortened
 
@@ -77,6 +78,23 @@ def test_latency_has_the_speedup_with_its_interval_but_not_for_the_teacher():
     cell = table.rows["student fp32"][0]
     assert (cell.text, cell.detail) == ("3.10 (×8.1)", "7.8 to 8.4")
     assert cell.title == "median between 3.04 and 3.19 ms"
+
+
+@pytest.mark.parametrize(
+    ("metric", "title", "teacher", "student"),
+    [("latency_p90", "90th percentile of latency in ms", "30.0", "3.72 (×8.1)"),
+     ("throughput", "Throughput in texts/s", "40.0", "323 (×8.1)")],
+)  # fmt: skip
+def test_what_a_preset_is_about_has_a_table_of_its_own(metric, title, teacher, student):
+    found = sample_results()
+    assert tables.headline_table(found) is None
+    found = dataclasses.replace(found, settings={**found.settings, "headline": metric})
+    table = tables.headline_table(found)
+    assert table.caption == f"{title} (batch×tokens)"
+    assert (texts(table, "teacher fp32")[0], texts(table, "student fp32")[0]) == (teacher, student)
+    assert title in markdown(found)
+    failed = dataclasses.replace(found, failures=(a_failure(),))
+    assert texts(tables.headline_table(failed), "student int8-tables4")[2] == "failed"
 
 
 def test_real_texts_are_split_by_part():

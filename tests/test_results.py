@@ -80,3 +80,27 @@ def test_figures_relative_to_two_teachers_are_not_mixed(tmp_path):
     both = results.read_all([paths[0], paths[2]])
     assert both.settings["left_out"] == ["a1×9", "c1×9"]
     assert [subject.role for subject in both.subjects] == ["teacher", *["student"] * 4]
+
+
+def test_scores_on_other_examples_are_not_mixed(tmp_path):
+    def of(name, subject, digest, **more):
+        found = sample_results()
+        tests = {"topic": {"examples": 99, "sha256": digest}, **more}
+        kept = [m for m in found.measurements if m.subject == subject]
+        path = tmp_path / f"{name}.json"
+        results.write(
+            path,
+            dataclasses.replace(
+                found,
+                settings={**found.settings, "tests": tests},
+                subjects=tuple(s for s in found.subjects if s.name == subject),
+                measurements=tuple(kept),
+            ),
+        )
+        return path
+
+    pos = {"pos": {"examples": 5, "sha256": "c"}}
+    teacher, student = of("a", "teacher fp32", "x"), of("b", "student fp32", "y")
+    with pytest.raises(InputError, match=r"a\.json and .*b\.json scored topic on other examples: report them apart"):
+        results.read_all([teacher, student])
+    assert set(results.read_all([teacher, of("c", "student fp32", "x", **pos)]).settings["tests"]) == {"topic", "pos"}

@@ -151,7 +151,10 @@ def test_raw_bytes_that_are_no_http_do_not_end_it(tmp_path):
         ):
             with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
                 client.sendall(raw)
-                assert client.recv(1000).startswith(b"HTTP/1.1 400")
+                head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 400")
+                assert b"content-type: application/json" in head
+                assert json.loads(body)["error"]["code"] == "bad_http"
         assert ask(port)[0] == 200
         assert process.poll() is None
     assert not [line for line in events(tmp_path) if "traceback" in line]

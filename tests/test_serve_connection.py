@@ -178,8 +178,9 @@ def test_one_connection_too_many_is_told():
                 client.sendall(HEALTH)
                 assert one(client)[0] == 200
             with closing(connect(port)) as third:
-                refused = one(third)
-                assert everything(third) == b""
+                head, _, body = everything(third).partition(b"\r\n\r\n")
+                assert b"retry-after: 1" in head
+                refused = int(head.split()[1]), json.loads(body)
             first.close()
             for _ in range(500):
                 with closing(connect(port)) as fourth:

@@ -83,7 +83,14 @@ def test_references_lead_somewhere_and_codes_are_all_known():
     for name in re.findall(r"#/components/schemas/(\w+)", text):
         assert name in DOCUMENT["components"]["schemas"]
     named = {code for one in ENDPOINTS for code in one.refusals}
-    assert set(REFUSALS) - named == {"unauthorized", "unknown_path", "wrong_method", "internal", "head_too_large"}
+    assert set(REFUSALS) - named == {
+        "unauthorized",
+        "unknown_path",
+        "wrong_method",
+        "internal",
+        "head_too_large",
+        "bad_http",
+    }
 
 
 def test_the_limits_and_the_token_are_those_of_the_server():

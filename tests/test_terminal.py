@@ -54,6 +54,28 @@ def test_the_headline_of_a_preset_is_what_is_shown():
     assert "Throughput in texts/s, 1 thread (batch×tokens), topic model" in titles
 
 
+@pytest.mark.parametrize(
+    ("metric", "factor", "shown"),
+    [("latency_p90", 2.0, ["6.00", "(×5.0)"]), ("throughput", 0.5, ["166.67", "(×4.2)"])],
+)
+def test_the_ratio_beside_a_figure_is_that_figures_own(metric, factor, shown):
+    found = only(sample_results(), "speedup", metric, part="model", length=32)  # medians: ×8.1
+    rows = [
+        dataclasses.replace(m, value={"latency_p90": 3.0, "throughput": 1000 / 3}[metric] * factor)
+        if m.metric == metric and m.subject == "student fp32"
+        else m
+        for m in found.measurements
+    ]
+    found = dataclasses.replace(found, measurements=tuple(rows), settings={**found.settings, "headline": metric})
+    assert cells(render(bench_tables(found)), "student fp32")[0][2:] == shown
+
+
+def test_a_failure_of_no_task_says_where_alone():
+    lost = Failure("student fp32", "", "load", "it gave values that are not numbers")
+    told = " ".join(render(bench_tables(sample_results(failures=[lost])), 100).split())
+    assert "FAILED student fp32 (load): it gave values that are not numbers" in told
+
+
 def test_a_failure_on_two_threads_leaves_the_figure_of_one():
     lost = Failure("student fp32", "topic", "1×32", "crashed (SIGSEGV)", 2)
     found = only(sample_results(failures=[lost]), "latency_p50", "speedup", part="model", length=32)

@@ -124,8 +124,8 @@ def read(path: Path) -> Results:
 def read_all(paths: Sequence[Path]) -> Results:
     """Read several files of one machine as one.
 
-    Raises InputError for two machines, a subject's name twice, or two teachers: what is relative to one does not
-    compare with what is relative to the other.
+    Raises InputError for two machines, a subject's name twice, two teachers, or a task scored on other examples: what
+    is relative to one does not compare with what is relative to the other.
     """
     first, *others = [read(path) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
@@ -141,10 +141,19 @@ def read_all(paths: Sequence[Path]) -> Results:
                 f"{paths[0]} and {path} have a teacher each ({', '.join(teachers)}): report them apart, or measure all "
                 "beside one in one run"
             )
+        splits, theirs = (one.settings.get("tests", {}) for one in (first, other))
+        if unlike := [task for task in splits if task in theirs and splits[task] != theirs[task]]:
+            raise InputError(
+                f"{paths[0]} and {path} scored {unlike[0]} on other examples: report them apart, or measure all on one "
+                f"split (--test {unlike[0]}=FILE)"
+            )
         left_out = sorted({*first.settings.get("left_out", ()), *other.settings.get("left_out", ())})
+        more: dict[str, Any] = {"left_out": left_out} if left_out else {}
+        if splits or theirs:
+            more["tests"] = {**theirs, **splits}
         first = dataclasses.replace(
             first,
-            settings={**first.settings, **({"left_out": left_out} if left_out else {})},
+            settings={**first.settings, **more},
             subjects=(*first.subjects, *other.subjects),
             measurements=(*first.measurements, *other.measurements),
             failures=(*first.failures, *other.failures),

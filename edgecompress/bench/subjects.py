@@ -75,7 +75,10 @@ def _targets(path: str, tasks: Mapping[str, str]) -> dict[str, Target]:
         wanted = target.task or (next(iter(tasks.values())) if tasks else "")
         name = next((name for name, kind in tasks.items() if kind == wanted), wanted)
         if tasks and name not in tasks:
-            raise InputError(f"{path} is made for {wanted}: give its test split, --test {wanted}=FILE")
+            raise InputError(
+                f"{path} is made for {wanted}, and only {', '.join(tasks)} is measured: give its test split, "
+                f"--test {wanted}=FILE, and name it in --tasks, where that is given"
+            )
         return {name: Target(target.path, target.kind, wanted)}
     if not tasks:
         raise InputError(f"{path}: which tasks {PLACE} stands for is not known: give --tasks or --test TASK=FILE")

@@ -47,8 +47,8 @@ def run(recipe: Path, output: Path | None, *, dry_run: bool) -> None:
 def demo(output: Path, *, dry_run: bool) -> None:
     """Make one Slovak and Swahili student from multilingual-e5-small, with four tasks, and measure it.
 
-    Everything needed is in the package and its extra `offline`: no model hub, no download. About a quarter of an hour
-    on two cores.
+    Everything needed is in the package and its extra `offline`: no model hub, no download. A quarter to half an
+    hour on two cores.
     """
     recipe = Path(__file__).parents[1] / "data" / "demo" / "recipe.toml"
     _run(recipe, output, dry_run=dry_run)

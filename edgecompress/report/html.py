@@ -39,7 +39,10 @@ def _contents(results: Results) -> dict[str, Any]:
         "quality": tables.quality_table(results),
         "tradeoffs": _there(plots.by_size(results), plots.by_latency(results)),
         "lengths": _there(plots.by_length(results)),
-        "latencies": [*_there(tables.latency_table(results)), *tables.split_tables(results)],
+        "latencies": [
+            *_there(tables.headline_table(results), tables.latency_table(results)),
+            *tables.split_tables(results),
+        ],
         "sizes": bars.size_plots(results),
         "ledger": _there(tables.ledger_table(results)),
         "memory": memory_tables(results),

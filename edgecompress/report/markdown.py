@@ -21,8 +21,8 @@ def _lines(results: Results) -> Iterator[str]:
     yield _text(summary.sentence(results))
     yield ""
     yield from _table(tables.quality_table(results))
-    if latency := tables.latency_table(results):
-        yield from _table(latency)
+    for timed in filter(None, (tables.headline_table(results), tables.latency_table(results))):
+        yield from _table(timed)
     yield _text(f"{machine.noise(results)} Measured on {describe(results.host)}, {results.created}.")
     yield ""
     if results.failures:

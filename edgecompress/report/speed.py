@@ -8,8 +8,14 @@ from dataclasses import dataclass, replace
 from edgecompress.bench.cells import Length, named
 from edgecompress.bench.results import Results
 from edgecompress.records import Measurement
-from edgecompress.report.digest import shape_failed
+from edgecompress.report.digest import reference, shape_failed
 
+MEDIAN = "latency_p50"
+TITLES = {  # of the figures that a preset can be about, with their units
+    MEDIAN: "Median latency in ms",
+    "latency_p90": "90th percentile of latency in ms",
+    "throughput": "Throughput in texts/s",
+}
 PARTS = ("tokenize", "model", "postprocess", "total")
 _USUAL = (1, 32)  # the shape that speeds are summarised at, where it was measured
 _REAL = "real"
@@ -30,7 +36,7 @@ class Spot:
         return self.length == _REAL
 
 
-def times(results: Results, metric: str = "latency_p50", part: str = "") -> Mapping[tuple[str, Spot], Measurement]:
+def times(results: Results, metric: str = MEDIAN, part: str = "") -> Mapping[tuple[str, Spot], Measurement]:
     """Return ``metric`` by subject and spot: of ``part``, or of what counts ("total" for real texts, else "model").
 
     A shape that failed has none, whatever was timed before it failed; of several tasks' models the first counts.
@@ -47,9 +53,27 @@ def times(results: Results, metric: str = "latency_p50", part: str = "") -> Mapp
     return found
 
 
+def headline(results: Results) -> str:
+    """Return the metric that the run was about: a preset's, or the median latency."""
+    return str(results.settings.get("headline", MEDIAN))
+
+
+def ratios(results: Results, metric: str) -> Mapping[tuple[str, Spot], float]:
+    """Return how many times as good as the teacher's ``metric`` is, by subject and spot: of medians as measured in the
+    same turns, of anything else the two figures' own ratio.
+    """
+    if metric == MEDIAN:
+        return {of: row.value for of, row in times(results, "speedup").items()}
+    teacher, found = reference(results), times(results, metric)
+    whole = {at: row.value for (name, at), row in found.items() if teacher and name == teacher.name}
+    pairs = {of: (row.value, whole[of[1]]) for of, row in found.items() if of[1] in whole}
+    better = {of: pair if metric == "throughput" else pair[::-1] for of, pair in pairs.items()}
+    return {of: above / below for of, (above, below) in better.items() if below}
+
+
 def spots(results: Results) -> Sequence[Spot]:
     """Return every spot timed: the CPU first, few threads first, small shapes first, real texts last."""
-    return sorted({spot(row) for row in results.measurements if row.metric == "latency_p50"}, key=_order)
+    return sorted({spot(row) for row in results.measurements if row.metric == MEDIAN}, key=_order)
 
 
 def usual_spot(results: Results) -> Spot | None:

@@ -62,6 +62,30 @@ def latency_table(results: Results) -> Table | None:
     return Table(caption, columns, rows, tuple(_latency_notes(results, spots))) if spots else None
 
 
+def headline_table(results: Results) -> Table | None:
+    """Return what the run was about where that is not the median: a preset's percentile, or texts a second; with how
+    many times as good it is as the teacher's.
+    """
+    metric, teacher = speed.headline(results), digest.reference(results)
+    spots = speed.spots(results) if metric != speed.MEDIAN else ()
+    figures, ratios = speed.times(results, metric), speed.ratios(results, metric)
+    rows = {
+        s.name: tuple(
+            _figure(
+                results,
+                (s.name, spot),
+                figures.get((s.name, spot)),
+                ratios.get((s.name, spot)) if s != teacher else None,
+            )
+            for spot in spots
+        )
+        for s in results.subjects
+    }
+    columns = tuple(f"{speed.shape(spot)}\n{speed.place(spot)}" for spot in spots)
+    notes = (f"In brackets: how many times as good as {teacher.name}.",) if teacher and ratios else ()
+    return Table(f"{speed.TITLES.get(metric, metric)} (batch×tokens)", columns, rows, notes) if spots else None
+
+
 def split_tables(results: Results) -> Sequence[Table]:
     """Return, for each way that real texts were timed, where their time goes: tokenize, model, postprocess, total."""
     found = {part: speed.times(results, part=part) for part in speed.PARTS}
@@ -147,13 +171,20 @@ def _latency_notes(results: Results, spots: Sequence[speed.Spot]) -> Iterator[st
 def _time(
     results: Results, of: tuple[str, speed.Spot], row: Measurement | None, ratio: Measurement | None = None
 ) -> Cell:
-    (subject, spot), teacher = of, digest.reference(results)
+    teacher = digest.reference(results)
+    own = None if teacher and of[0] == teacher.name else ratio
+    cell = _figure(results, of, row, own.value if own else None)
+    if row is None:
+        return cell
+    bounds = f"median between {digits(row.interval[0])} and {digits(row.interval[1])} ms" if row.interval else ""
+    return Cell(cell.text, interval(own.interval) if own else "", bounds)
+
+
+def _figure(results: Results, of: tuple[str, speed.Spot], row: Measurement | None, ratio: float | None = None) -> Cell:
+    subject, spot = of
     if row is None:
         failed = digest.shape_failed(results, subject, speed.shape(spot), spot.threads) or digest.never_ran(
             results, subject
         )
         return Cell(FAILED if failed else NOTHING)
-    bounds = f"median between {digits(row.interval[0])} and {digits(row.interval[1])} ms" if row.interval else ""
-    if ratio is None or (teacher and subject == teacher.name):
-        return Cell(digits(row.value), title=bounds)
-    return Cell(f"{digits(row.value)} (×{ratio.value:.1f})", interval(ratio.interval), bounds)
+    return Cell(digits(row.value) if ratio is None else f"{digits(row.value)} (×{ratio:.1f})")

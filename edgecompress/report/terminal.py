@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgecompress.bench.results import is_headline, kind_of
-from edgecompress.report import machine
+from edgecompress.report import machine, speed
 from edgecompress.report.words import short_metric
 from edgecompress.tasks import TASKS
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
 _MILLION = 1e6
 _NOTHING, _FAILED = "–", "failed"
-_TITLES = {
-    "latency_p50": "Median latency in ms",
-    "latency_p90": "90th percentile of latency in ms",
-    "throughput": "Throughput in texts/s",
-}
 _PARTS = ("tokenize", "model", "postprocess", "total")
 _MEMORY = {
     "load": ("load\nms", 1.0),
@@ -40,13 +35,13 @@ _MEMORY = {
 def bench_tables(results: Results) -> tuple[Table, ...]:
     """Return the tables that ``results`` can fill: size and quality, speed by threads, the parts of real texts, memory.
 
-    Rows are the subjects in their order; "(×N)" is the speedup over the teacher, of the same turns. The caption of the
-    last table says on which machine, and how far the figures are to be trusted.
+    Rows are the subjects in their order; "(×N)": how many times as good as the teacher's figure, for medians of the
+    same turns. The caption of the last table says on which machine, and how far the figures are to be trusted.
     """
     tables = []
     if any(m.metric == "parameters" or is_headline(m) for m in results.measurements):
         tables.append(_quality(results))
-    headline = str(results.settings.get("headline", "latency_p50"))
+    headline = speed.headline(results)
     timed = [m for m in results.measurements if m.metric == headline and m.settings["part"] in _shown(m)]
     tables += [_speed(results, timed, headline, threads) for threads in sorted({m.settings["threads"] for m in timed})]
     split = [m for m in results.measurements if m.metric == "latency_p50" and m.settings["length"] == "real"]
@@ -70,7 +65,10 @@ def trust(results: Results) -> list[str]:
     busy = machine.unrest(results)
     lines = [machine.noise(results), *([busy] if busy else [])]
     lines += [f"left out: {what}" for what in results.settings.get("left_out", ())]
-    return [*lines, *(f"FAILED {f.subject} ({f.task}, {f.where}): {f.reason}" for f in results.failures)]
+    return [
+        *lines,
+        *(f"FAILED {f.subject} ({', '.join(filter(None, (f.task, f.where)))}): {f.reason}" for f in results.failures),
+    ]
 
 
 def _many(count: int, thing: str) -> str:
@@ -116,13 +114,10 @@ def _shown(measurement: Measurement) -> tuple[str]:
 def _speed(results: Results, timed: Sequence[Measurement], headline: str, threads: int) -> Table:
     here = [m for m in timed if m.settings["threads"] == threads]
     shapes = list(dict.fromkeys(_shape(m) for m in here))
-    title = f"{_TITLES.get(headline, headline)}, {_many(threads, 'thread')} (batch×tokens){_of(here)}"
+    title = f"{speed.TITLES.get(headline, headline)}, {_many(threads, 'thread')} (batch×tokens){_of(here)}"
     table = _table(title, [f"{batch}×{length}" for batch, length in shapes])
-    faster = {
-        (m.subject, _shape(m)): m.value
-        for m in results.measurements
-        if m.metric == "speedup" and m.settings["threads"] == threads
-    }
+    better = speed.ratios(results, headline)
+    faster = {(name, (at.batch, at.length)): r for (name, at), r in better.items() if at.threads == threads}
     values = {(m.subject, _shape(m)): m.value for m in here}
     for subject in results.subjects:
         mine = [f for f in results.failures if f.subject == subject.name and f.threads in (0, threads)]

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edgecompress.serve.logs import event
 from edgecompress.serve.metrics import Metrics
-from edgecompress.serve.refusal import MAX_HEAD, REFUSALS
+from edgecompress.serve.refusal import MAX_HEAD, REFUSALS, RETRY_SECONDS
 from edgecompress.serve.settings import Settings
 
 _PIPELINED = 64  # requests that may wait on one connection: uvicorn reads on while they do
@@ -85,6 +85,15 @@ class Connection:
     def resume_writing(self) -> None:
         """Pass on."""
         self._inner.resume_writing()
+
+    def refuse_malformed(self, msg: str) -> None:
+        """Answer what no request can be read from in the form of every other error, and close; uvicorn would send
+        ``msg`` as plain text.
+        """
+        if self._transport is not None:
+            said = f"{msg.rstrip('.')}: check the request line and the header fields"
+            self._transport.write(_raw("bad_http", said))
+            self._end("malformed", abort=False)
 
     def look(self, now: float) -> None:
         """End the connection when it has been waiting for its peer, without any change, for ``settings.timeout``."""
@@ -165,7 +174,10 @@ class Guard:
 
     def __call__(self, **given: Any) -> Connection:
         """Return the protocol of a new connection."""
-        return Connection(HttpToolsProtocol(**given), self)
+        inner = HttpToolsProtocol(**given)
+        connection = Connection(inner, self)
+        inner.send_400_response = connection.refuse_malformed  # type: ignore[method-assign] # uvicorn's is plain text
+        return connection
 
     def admit(self, connection: Connection) -> bool:
         """Count a connection in, unless there are too many."""
@@ -209,4 +221,6 @@ def _raw(code: str, message: str) -> bytes:
     status = HTTPStatus(REFUSALS[code][0])
     body = json.dumps({"error": {"code": code, "message": message}})
     head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        head += f"\r\nretry-after: {RETRY_SECONDS}"
     return f"{head}\r\nconnection: close\r\n\r\n{body}".encode("ascii")

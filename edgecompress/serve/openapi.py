@@ -36,7 +36,7 @@ def _operation(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
     schema = _ref(endpoint.schema) if endpoint.schema else {"type": _TYPES[endpoint.media]}
     responses = {"200": {"description": "The result.", "content": {endpoint.media: {"schema": schema}}}}
     codes = (*endpoint.refusals, *(["unauthorized"] if endpoint.guarded and settings.token else []))
-    for code in (*codes, "head_too_large", "internal"):
+    for code in (*codes, "bad_http", "head_too_large", "internal"):
         status, meaning = REFUSALS[code]
         known = responses.get(str(status), {"description": ""})["description"]
         text = f"{known} {code}: {meaning}".strip()

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 # code → status, and what it means
 REFUSALS: Mapping[str, tuple[int, str]] = {
+    "bad_http": (400, "The request is not HTTP, or its fields contradict each other."),
     "bad_json": (400, "The body is not a JSON object."),
     "bad_utf8": (400, "The body is not UTF-8."),
     "incomplete_body": (400, "The connection was closed before the body had arrived."),
@@ -30,7 +31,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "timeout": (503, "The request was not answered within the time limit."),
     "draining": (503, "The server is stopping: ask another one."),
 }
-_RETRY_SECONDS = "1"
+RETRY_SECONDS = "1"
 MAX_HEAD = 65_536  # bytes of the request line and the header fields
 
 
@@ -49,7 +50,7 @@ def refuse(code: str, message: str, headers: Mapping[str, str] | None = None) ->
     status = REFUSALS[code][0]
     more = dict(headers or {})
     if status == 503:  # noqa: PLR2004 - Service Unavailable
-        more["Retry-After"] = _RETRY_SECONDS
+        more["Retry-After"] = RETRY_SECONDS
     if code == "unauthorized":
         more["WWW-Authenticate"] = 'Bearer realm="edgecompress"'
     if code in ("draining", "slow_body", "head_too_large"):  # a large body is read to its end: else nobody reads why
