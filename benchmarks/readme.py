@@ -186,8 +186,9 @@ def _harness() -> str:
     found = json.loads((RESULTS / "harness" / "summary.json").read_text(encoding="utf-8"))
     clocks = json.loads((RESULTS / "harness" / "clock.json").read_text(encoding="utf-8"))
     said = (
-        "Beside a sleep of known length and beside plain onnxruntime sessions with a clock of their own its medians"
-        f" are at most {found['outside_clock_difference_percent']:.1f} % off; it adds "
+        f"A wait of {found['known_ms']:g} ms is measured as {found['measured_ms']:.3f} ms; beside plain onnxruntime "
+        "sessions with a clock of their own the medians are at most "
+        f"{found['outside_clock_difference_percent']:.1f} % off; it adds "
         f"{found['overhead_percent']:.1f} % to a call at 1×32 and "
         f"{found['overhead_percent_1x128']:.1f} % at 1×128; speedups of two whole runs differ by at most "
         f"{found['repeat_difference_percent']:.1f} % ({clocks['host']['cpu']}, one thread; turns lay within "

@@ -11,7 +11,7 @@ from edgecompress.bench.harness import measure
 from edgecompress.bench.results import Results, Role
 from edgecompress.bench.subjects import Entry, Target
 from edgecompress.bench.timing import timed_with
-from edgecompress.errors import ArtifactError, InputError
+from edgecompress.errors import ArtifactError, CheckError, InputError
 from edgecompress.keys import code_digest, digest
 from edgecompress.pipeline import Result
 from edgecompress.progress import report
@@ -24,10 +24,12 @@ _PARITY_TEXTS, _AGREEMENT_TEXTS = 32, 200
 _EXPORT_CODE = ("export", "artifact.py", "manifest.py", "runtime")
 
 
-def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path) -> Artifacts:
+def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path, refused: list[str] | None = None) -> Artifacts:
     """Export and quantize what the recipe's [export] and [bench] name; what is there for the same input is reused.
 
     Subjects are named "GROUP fp32" or "GROUP SCHEME"; the bench teacher comes first and is exported in fp32 only.
+    Raises CheckError for a quantization that does not keep enough of a model; given a list ``refused``, its message
+    goes there, and the others are made.
     """
     groups = [recipe.bench_teacher] if recipe.bench_teacher else []
     groups += [name for name in (*recipe.exports, *recipe.students, *recipe.baselines) if name not in groups]
@@ -40,9 +42,14 @@ def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path) -> Artif
         plain = _exported(result, out, texts)
         made.setdefault(f"{group} fp32", {})[task] = plain
         for scheme in recipe.schemes if group in recipe.exports else ():
-            made.setdefault(f"{group} {scheme}", {})[task] = _quantized(plain, scheme, texts)
+            try:
+                made.setdefault(f"{group} {scheme}", {})[task] = _quantized(plain, scheme, texts)
+            except CheckError as error:
+                if refused is None:
+                    raise
+                refused.append(str(error))
     report("export", len(todo), len(todo), "done")
-    return made
+    return {subject: of for subject, of in made.items() if of}
 
 
 def _results(recipe: Recipe, group: str, results: Mapping[str, Result]) -> dict[str, Result]:

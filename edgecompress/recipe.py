@@ -80,10 +80,10 @@ class Recipe:
     baselines: tuple[str, ...] = ()
 
     def group(self, name: str) -> dict[str, Node]:
-        """Return the finetune nodes of a group by the recipe's task name."""
+        """Return the finetune nodes of a group by the recipe's task name; two tasks may be of the same files."""
         names = {files: task for task, files in self.tasks.items()}
         found = [node for node in self.nodes if node.group == name and node.stage == "finetune"]
-        return {names[node.arguments["task"]]: node for node in found}
+        return {node.name[len(name) + 1 :] or names[node.arguments["task"]]: node for node in found}
 
 
 @dataclass

@@ -43,7 +43,8 @@ def _escape(point: int) -> str:
 def _default_pattern() -> str:
     """Build the default pattern; see :data:`DEFAULT_WORD_PATTERN`."""
     letter = r"[^\W_]"
-    joiner = r"['’ʼ\-‐‑·\u00ad\u200c\u200d]"
+    # also what Uzbek and Hawaiian write for ʻ (‘), Hebrew in acronyms (״ ׳), Armenian over a stressed vowel (՛ ՜ ՞)
+    joiner = r"['’‘ʼ\-‐‑·״׳՛՜՞\u00ad\u200c\u200d]"
     number = r"(?<=\d)[.,:](?=\d)"
     marks = _mark_ranges()
     half = rf"[\u200c\u200d](?=[{marks}])"  # Bengali and Kannada: consonant, joiner, virama

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from tiny_artifact import table, write_artifact, write_graph
 
 from edgecompress.artifact import MANIFEST
-from edgecompress.bench import harness, lane
+from edgecompress.bench import harness, lane, worker
 from edgecompress.bench.cells import REAL, Plan
 from edgecompress.bench.describe import describe, sizes
 from edgecompress.bench.lane import Lane, LostError
-from edgecompress.bench.opening import How
+from edgecompress.bench.opening import How, Opened
 from edgecompress.bench.subjects import Entry, Target, entries
 from edgecompress.errors import InputError, SourceError
 from edgecompress.runtime.session import core_numbers
@@ -290,3 +290,15 @@ def test_sizes_count_parameters_and_bytes(tmp_path):
     alone = {m.metric: m.value for m in sizes(Entry("peer", "student", {"x": Target(artifact.model_path, "onnx", "")}))}
     assert alone["model_bytes"] == of["model_bytes"]
     assert (tmp_path / MANIFEST).is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to cores")
+def test_a_process_is_pinned_after_onnxruntime_looked_at_the_machine(tmp_path, monkeypatch):
+    done, target = [], Target(write_artifact(tmp_path / "m").folder, "artifact", "sentiment")
+    monkeypatch.setattr(worker, "import_module", done.append)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: done.append(cores))
+    monkeypatch.setattr(worker, "open_target", lambda *_: done.append("open") or Opened(None, 8, None, None))
+    monkeypatch.setattr(worker.Work, "_run", lambda *_: None)
+    monkeypatch.setattr(worker, "ids_of", lambda *_: {})
+    worker.Work([0]).open(target, How())
+    assert done == ["tokenizers", "onnxruntime", [0], "open"]

@@ -8,13 +8,15 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 from tiny_models import SLOVAK, bundle, corpus, task_files
 
 from edgecompress import deliver, pipeline
+from edgecompress.bench.results import read
 from edgecompress.commands import run as commands
 from edgecompress.encoder import sources
 from edgecompress.encoder.bundle import save
-from edgecompress.errors import InputError, OutputError
+from edgecompress.errors import CheckError, InputError, OutputError
 from edgecompress.pipeline import run
 from edgecompress.recipe import parse
 
@@ -188,6 +190,23 @@ def test_two_runs_cannot_share_an_output(home):
 def test_an_output_below_a_file_is_told(home):
     with pytest.raises(OutputError, match="is a file, not a folder"):
         run(recipe(home, STAGES[:1]), home / "slk.txt" / "out")
+
+
+def test_a_refused_quantization_takes_nothing_else_along(home, monkeypatch):
+    def refusing(*_):
+        raise CheckError("int8 changes 15.0 % of the decisions")
+
+    monkeypatch.setattr(deliver, "_quantized", refusing)
+    ends = {"export": {"stages": ["student"], "schemes": ["int8", "int4"]}, "bench": {"students": ["student"]}}
+    whole, refused = recipe(home, **ends), []
+    results = run(whole, home / "out")
+    with pytest.raises(CheckError):
+        deliver.artifacts(whole, results, home / "out")
+    assert list(deliver.artifacts(whole, results, home / "out", refused)) == ["student fp32"]
+    assert refused == ["int8 changes 15.0 % of the decisions"] * 2
+    with pytest.raises(CheckError, match=r"int8 changes 15\.0 %"):
+        commands._work(Console(quiet=True), whole, home / "out")
+    assert [subject.name for subject in read(home / "out" / "bench.json").subjects] == ["student fp32"]
 
 
 def test_artifacts_are_delivered_measured_and_reused(home, monkeypatch):

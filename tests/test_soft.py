@@ -51,6 +51,12 @@ def test_lines_are_cut_into_words_and_none_is_a_held_out_example(tmp_path):
     assert unlabelled([text(tmp_path, "a b")], TASKS["topic"], 5, seed=0, without=frozenset()) == [("a b",)]
 
 
+def test_a_held_out_example_is_known_in_either_writing_of_its_accents():
+    composed, loose = "Ọmọ wọ́n ti ṣe é", "O\u0323mo\u0323 wo\u0323\u0301n ti s\u0323e e\u0301"
+    assert composed != loose
+    assert plain(composed) == plain(loose) != plain("Omo won ti se e")
+
+
 @pytest.mark.parametrize("kind", ["topic", "pos"])
 def test_the_teacher_is_asked_about_exactly_what_counts(kind):
     task = TASKS[kind]

@@ -139,3 +139,9 @@ def test_ids_are_dense_whatever_is_kept(tmp_path):
         kept = np.array([backend.token_to_id(name) for name in less.tokenizer.get_vocab()])
         assert order(backend, kept).tolist() == sorted(kept.tolist())
         assert closure.rows(less.tokenizer.backend_tokenizer) == len(ids)
+
+
+def test_a_script_whose_letters_are_mostly_unknown_is_refused_beside_known_signs(tmp_path):
+    mixed = corpus(tmp_path, lines=["თბილისი a საქართველოს a დედაქალაქია a"] * 4)
+    with pytest.raises(VocabularyError, match=r"9\d% of the characters of the text are unknown to the tokenizer"):
+        trim(bundle("xlm-roberta"), corpora=(mixed,))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgecompress.commands.show import megabytes, progress, terminal, validated
+from edgecompress.errors import CheckError
 from edgecompress.extras import is_there, require
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
         results = pipeline.run(recipe, output)
         if not pipeline.is_writer():
             return
-        subjects = deliver.artifacts(recipe, results, output)
+        refused: list[str] = []
+        subjects = deliver.artifacts(recipe, results, output, refused)
         found = deliver.bench(recipe, subjects, deliver.tests_of(recipe)) if recipe.students and subjects else None
     reused = sum(result.reused for result in results.values())
     console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)")
@@ -107,6 +109,8 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
         for table in bench_tables(found):
             console.print(table)
         console.print(f"figures in {figures}{_page(found, output)}")
+    if refused:  # told last, when all else is made and measured
+        raise CheckError("; ".join(refused))
 
 
 def _made(results: Mapping[str, Result], subjects: Artifacts) -> Iterator[Table]:

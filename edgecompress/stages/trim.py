@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _PROOF_LINES = 1000  # of each corpus: how many texts the two tokenizers are compared on
+_KNOWN = 0.5  # of the characters of a text, at least
 
 
 def trim(
@@ -63,7 +64,9 @@ def trim(
     smaller, order = tokenizer.cut(backend, vocabulary.select(backend, counts, rule))
     found = {"kept": len(order), "of": backend.get_vocab_size(), "tokens_read": sum(c.total for c, _ in counts)}
     lost = dataclasses.asdict(dropped(backend, [counted for counted, _ in counts], order))
-    details = {**found, **_proved(_prove(backend, smaller, order, corpora)), "dropped": lost}
+    proof = _prove(backend, smaller, order, corpora)
+    _check_known(proof)
+    details = {**found, **_proved(proof), "dropped": lost}
     model = surgery.keep(bundle.model, surgery.Cut(vocab=torch.from_numpy(order).long()))
     options = {"corpora": corpora, "size": size, "min_count": min_count, "min_documents": min_documents, "keep": keep}
     step = record("trim", model, details, **options, selection=selection)
@@ -97,6 +100,20 @@ def _prove(old: Tokenizer, new: Tokenizer, order: Any, corpora: Sequence[Corpus]
     from edgecompress.encoder.proof import verify
 
     return verify(old, new, order, chain.from_iterable(islice(lines(c), _PROOF_LINES) for c in corpora))
+
+
+def _check_known(proof: Proof) -> None:
+    """Raise VocabularyError for text of which the original tokenizer does not know most characters.
+
+    Their share counts, not that of tokens: one UNK may stand for a whole word beside known signs (XLM-R in Tibetan).
+    """
+    from edgecompress.errors import VocabularyError
+
+    if proof.coverage_old < _KNOWN:
+        raise VocabularyError(
+            f"{1 - proof.coverage_old:.0%} of the characters of the text are unknown to the tokenizer, which does not "
+            "know this script: choose another teacher or check the text"
+        )
 
 
 def _proved(proof: Proof) -> dict[str, Any]:

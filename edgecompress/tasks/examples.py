@@ -31,8 +31,9 @@ class Example:
 def read_examples(paths: Sequence[Path], task: Task) -> tuple[Example, ...]:
     """Read ``.jsonl`` or ``.jsonl.gz`` files: ``{"text", "label"}`` for a text task, else ``{"tokens", "tags"}``.
 
-    Other keys and blank lines are ignored. Raises TaskDataError, one line naming file and line, for anything else that
-    does not fit, and for a file without examples.
+    Other keys and blank lines are ignored, and so are blanks around a label. A tag I-type that continues no span of its
+    type begins one (IOB1, and slips of BIO): it is read as B-type, as conlleval and seqeval read it. Raises
+    TaskDataError, one line naming file and line, for anything else that does not fit, and for a file without examples.
     """
     return tuple(example for path in paths for example in _read_file(Path(path), task))
 
@@ -121,7 +122,7 @@ def _text_example(place: str, row: dict[str, Any], task: Task) -> Example:
     values = {key: _value(place, row, key, task) for key in ("text", "label")}
     for key, value in values.items():
         _check_text(place, f"{key!r}", value)
-    return Example((values["text"],), (values["label"],))
+    return Example((values["text"],), (values["label"].strip(),))
 
 
 def _token_example(place: str, row: dict[str, Any], task: Task) -> Example:
@@ -133,9 +134,8 @@ def _token_example(place: str, row: dict[str, Any], task: Task) -> Example:
             _check_text(place, f"{key}[{index}]", value)
     if len(words) != len(tags):
         raise TaskDataError(f"{place}: {len(words)} tokens and {len(tags)} tags: give exactly one tag a token")
-    if task.spans:
-        _check_bio(place, tags)
-    return Example(tuple(words), tuple(tags))
+    tags = [tag.strip() for tag in tags]
+    return Example(tuple(words), tuple(_bio(place, tags) if task.spans else tags))
 
 
 def _value(place: str, row: dict[str, Any], key: str, task: Task) -> Any:
@@ -151,15 +151,15 @@ def _check_text(place: str, name: str, value: object) -> None:
         raise TaskDataError(f"{place}: {name} is {_short(value)}, not a text with visible characters: correct the line")
 
 
-def _check_bio(place: str, tags: Sequence[str]) -> None:
-    """Raise TaskDataError unless every tag is "O", "B-type", or an "I-type" that continues a span of its type."""
+def _bio(place: str, tags: Sequence[str]) -> Iterator[str]:
+    """Yield the tags, B-type where an I-type begins a span. Raises TaskDataError for one that is neither, nor "O"."""
     previous = OUTSIDE
     for index, tag in enumerate(tags):
         prefix, dash, kind = tag.partition("-")
         if tag != OUTSIDE and not (prefix in ("B", "I") and dash and kind):
             raise TaskDataError(f"{place}: tags[{index}] is {tag!r}, not O, B-type or I-type: write BIO tags")
-        if prefix == "I" and previous not in (f"B-{kind}", f"I-{kind}"):
-            raise TaskDataError(f"{place}: tags[{index}] is {tag!r} after {previous!r}: begin the span with 'B-{kind}'")
+        begins = prefix == "I" and previous not in (f"B-{kind}", f"I-{kind}")
+        yield f"B-{kind}" if begins else tag
         previous = tag
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -67,8 +68,11 @@ def _reservoir(texts: Iterable[str], count: int, generator: np.random.Generator)
 
 
 def plain(text: str) -> str:
-    """Return the letters and digits of a text, case folded: what two writings of one sentence have in common."""
-    return "".join(character for character in text.casefold() if character.isalnum())
+    """Return the letters and digits of a text, composed (NFC), case folded: what two writings of one sentence have in
+    common, whether accents are part of their letters or follow them.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return "".join(character for character in folded if character.isalnum())
 
 
 @dataclass(frozen=True)
