@@ -134,7 +134,7 @@ def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
         entry["name"] = named[old] = "-".join([whose, *([size] if wide else []), last])
         entry.update({key: named[entry[key]] for key in ("from", "teacher") if key in entry})
         entry.update({key: value for key, value in shape.items() if key in entry})
-        if "corpora" in entry:
+        if "corpora" in entry and kind == "paper":  # one recipe for all languages
             entry["corpora"] = [language]
         if entry["stage"] == "finetune":
             entry["training"] = {**entry["training"], "seed": seed}

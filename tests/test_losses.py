@@ -51,6 +51,13 @@ def test_relation_loss_compares_relations_and_not_values():
     assert float(relation_loss(torch.randn(2, 5, 12), values, 3)) > 0.01
 
 
+def test_relations_are_scored_in_single_precision_inside_autocast():
+    student, teacher = 9 * torch.randn(2, 16, 12), 9 * torch.randn(2, 16, 12)  # large, as keys are
+    exact = float(relation_loss(student, teacher, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(relation_loss(student, teacher, 3)) == exact
+
+
 def test_relation_loss_by_hand():
     """One head of width 1 and two positions with values 0 and 1: the rows of the relations are (0, 0) and (0, 1)."""
     teacher, student = torch.tensor([[[0.0], [1.0]]]), torch.zeros(1, 2, 1)

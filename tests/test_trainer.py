@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from tiny_models import FAMILIES, QUICK, bundle, corpus, model, same_weights, task_files
 
-from edgecompress.errors import InputError
+from edgecompress.errors import CheckError, InputError
 from edgecompress.options import Objective, Training
 from edgecompress.progress import listening
 from edgecompress.stages.adapt import adapt
@@ -236,3 +236,18 @@ def _one_row():
     from datasets import Dataset
 
     return Dataset.from_dict({"x": [1.0] * 32})
+
+
+class _Diverging(_Other):
+    def forward(self, x):
+        self.steps = getattr(self, "steps", 0) + 1
+        loss = (self.weight * x).sum()
+        return {"loss": loss * float("nan") if self.steps == 3 else loss}
+
+
+@pytest.mark.parametrize("steps", [5, 25])
+def test_weights_that_are_no_numbers_are_no_result(steps):
+    """The log of transformers leaves such losses out; the stage would save what it has as a success."""
+    data = trainer.Data(_one_row(), lambda rows: {"x": torch.ones(len(rows))})
+    with pytest.raises(CheckError, match=r"x: the weights are no numbers any more at step .*lower its learning_rate"):
+        fit(_Diverging(), data, replace(QUICK, steps=steps), label="x")

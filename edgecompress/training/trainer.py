@@ -25,7 +25,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from edgecompress.errors import OutputError
+from edgecompress.errors import CheckError, OutputError
 from edgecompress.files import need_space, output_error
 from edgecompress.options import Training
 from edgecompress.progress import report
@@ -94,7 +94,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
     Where nothing is trained, validation data are scored once.
 
     Raises InputError for ``precision="bf16"`` where the hardware lacks it, OutputError when checkpoints cannot
-    be written.
+    be written, CheckError when a weight is no number any more.
     """
     trains = bool(options.steps or options.epochs)
     if not trains and not data.score:
@@ -233,7 +233,9 @@ def _step_of(checkpoint: Path) -> int:
 
 
 class _Signs(TrainerCallback):  # type: ignore[misc]
-    """Reports progress, and asks for a checkpoint every so many seconds."""
+    """Reports progress, asks for a checkpoint every so many seconds, and ends what has diverged: the log would not
+    tell, as transformers leaves a loss that is no number out of its mean.
+    """
 
     def __init__(self, label: str, headline: str) -> None:
         self.label, self.note, self.saved = label, "", time.monotonic()
@@ -241,6 +243,11 @@ class _Signs(TrainerCallback):  # type: ignore[misc]
         self.every = float(os.environ.get("EDGECOMPRESS_CHECKPOINT_SECONDS", "120"))
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
+        if not all(bool(weight.isfinite().all()) for weight in kwargs["model"].parameters()):
+            raise CheckError(
+                f"{self.label}: the weights are no numbers any more at step {state.global_step}: the training "
+                "diverged, lower its learning_rate"
+            )
         last = state.log_history[-1]
         self.note = ", ".join(f"{name} {last[key]:.3f}" for key, name in self.noted.items() if key in last) or self.note
 
