@@ -183,6 +183,8 @@ def summary() -> None:
         (f"{name} {scheme}" for name in STUDENTS for scheme in (DEFAULT, SMALLEST)), key=lambda who: ms[who]["1x128"]
     )
     floor = timed["operations_1x128"][first] / timed["int8_peak_gops"] / 1e6
+    floor_ratio = round(ours["1x128"] / floor, 2)
+    smallest = ms["teacher fp32"]["1x128"] / ms[f"{free} {SMALLEST}"]["1x128"]
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("scores-*.json"))]
     drops = {
         f"{run['language']} {row['task']}": {
@@ -201,13 +203,16 @@ def summary() -> None:
         "teacher_latency_ratio_1x128": round(ms["teacher fp32"]["1x128"] / ms[best]["1x128"], 2),
         "best_student": best,
         "xlmr_student_mb": round(size[f"{first} {SMALLEST}"] / 1e6, 2),
-        "floor_ratio": round(ours["1x128"] / floor, 2),
+        "floor_ratio": floor_ratio,
         "task_drop_points": {task: of[DEFAULT] for task, of in drops.items()},
         "drops": drops,
         "students": students,
         "free_shape": _free_shape([row for run in runs for row in run["rows"]]),
         "note": f"`peer`: optimum's int8. One thread of {timed['host']['cpu']}, medians, in turns. The XLM-R shapes of "
-        "the first table have random weights: their size and time alone mean something. Points below fp32: one seed, "
+        f"the first table have random weights: their size and time alone mean something. {first} {DEFAULT} at 1×128 "
+        f"takes {floor_ratio} times (floor_ratio) what its products of constants alone would take at the int8 peak "
+        f"that was measured there; {free} {SMALLEST} is {smallest:.1f} times as fast as the teacher. Points below fp32: "
+        "one seed, "
         "on validation data, one text at a time; where there are 99 of them (topic), one text is a point."
         f"{timed.get('remark', '')}",
     })  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 import os
 import re
 import types
@@ -19,8 +20,8 @@ from edgecompress.errors import RecipeError
 from edgecompress.options import TaskFiles, Training
 
 Options = Mapping[str, Any]
-_ABOVE_ZERO = {"batch_size", "max_length", "temperature", "soft_temperature"}  # of the nested tables
-_SHARES = {"share", "swap", "warmup", "mask", "coverage", "alpha", "alpha_end"}  # of the nested tables: at most 1
+_ABOVE_ZERO = {"batch_size", "max_length", "temperature", "soft_temperature"}
+_SHARES = {"share", "swap", "warmup", "mask", "coverage", "alpha", "alpha_end", "dropout"}  # at most 1
 
 
 @dataclass
@@ -85,11 +86,16 @@ def bind(function: Callable[..., Any], given: Options, where: str, context: Cont
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in given:
             context.problem(f"{where}: option {name!r} is missing")
-    return {
+    found = {
         name: _value(known[name].annotation, value, known[name].default, f"{where}: {name}", context)
         for name, value in given.items()
         if name in known
     }
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and found.get(name) == () and not given[name]:
+            context.problem(f"{where}: {name} is empty: give at least one")
+    _check_ranges(found, f"{where}: ", context)
+    return found
 
 
 def _value(kind: Any, value: Any, default: Any, where: str, context: Context) -> Any:  # noqa: PLR0911 - a table of kinds
@@ -121,11 +127,23 @@ def _scalar(kind: type, value: Any, where: str, context: Context) -> Any:
     if not right or (isinstance(value, bool) and kind is not bool):
         context.problem(f"{where}: {value!r} is not {names[kind]}")
         return value
-    if kind in (int, float) and value < 0:
+    if kind is float and not math.isfinite(value):
+        context.problem(f"{where}: {value!r} is not a finite number")
+    elif kind in (int, float) and value < 0:
         context.problem(f"{where}: {value!r} is negative")
     if kind is Path and not (context.root / value).is_file():
         context.problem(f"{where}: no file {context.root / value}")
     return context.root / value if kind is Path else kind(value)
+
+
+def _check_ranges(found: Options, where: str, context: Context) -> None:
+    """Note numbers outside of what their option's name allows."""
+    for name in sorted(_ABOVE_ZERO & found.keys()):
+        if found[name] == 0:
+            context.problem(f"{where}{name}: 0 is not above 0")
+    for name in sorted(_SHARES & found.keys()):
+        if isinstance(found[name], int | float) and found[name] > 1:
+            context.problem(f"{where}{name}: {found[name]} is above 1, and a share is at most 1")
 
 
 def _named(value: Any, known: Mapping[str, Any], what: str, where: str, context: Context) -> Any:
@@ -145,12 +163,7 @@ def _table(kind: Any, value: Any, default: Any, where: str, context: Context) ->
     for name in value.keys() - hints.keys():
         context.problem(f"{where}: no option {name!r}{near(name, hints)}")
     found = {n: _value(hints[n], v, None, f"{where}.{n}", context) for n, v in value.items() if n in hints}
-    for name in sorted(_ABOVE_ZERO & found.keys()):
-        if found[name] == 0:
-            context.problem(f"{where}.{name}: 0 is not above 0")
-    for name in sorted(_SHARES & found.keys()):
-        if isinstance(found[name], int | float) and found[name] > 1:
-            context.problem(f"{where}.{name}: {found[name]} is above 1, and a share is at most 1")
+    _check_ranges(found, f"{where}.", context)
     if kind is Training and ("steps" in found) != ("epochs" in found):
         found = {"steps": 0, "epochs": 0.0, **found}  # one of the two replaces the default's other
     base = default if dataclasses.is_dataclass(default) else kind()

@@ -42,6 +42,8 @@ BAD = {
     "no size": (("prune", "MODEL"), "give ffn"),
     "negative": (("prune", "MODEL", "--ffn", -1), "ffn: -1 is negative"),
     "batch of none": (("adapt", "MODEL", "--batch-size", 0), "batch_size: 0 is not above 0"),
+    "nothing to guess": (("adapt", "MODEL", "--mask", 0), "mask 0 leaves nothing to guess"),
+    "a rate that is none": (("adapt", "MODEL", "--learning-rate", "nan"), "learning_rate: nan is not a finite number"),
     "short sequences": (("adapt", "MODEL", "--max-length", 2), "max_length 2"),
     "empty text": (("trim", "MODEL", "--corpus", "EMPTY"), "is empty: no non-blank line"),
     "another encoding": (("trim", "MODEL", "--corpus", "LATIN"), "not UTF-8 (byte 0xbe"),
@@ -77,6 +79,17 @@ def test_a_bad_input_is_one_line_and_leaves_nothing(run, source, tmp_path, name)
     assert err.startswith("edgecompress: ")
     assert said in err
     assert names(out) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("prune", "--ffn", 8), ("adapt", "--steps", 1), ("distill", "--layers", 1, "--steps", 1), ("trim",)]
+)
+def test_no_corpus_is_one_line(run, source, tmp_path, words):
+    stage, *more = words
+    code, _, err = run(stage, source / "model", *more, "-o", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "corpora is empty: give at least one" in err
+    assert names(tmp_path) == []
 
 
 def test_labels_that_training_lacks_are_told(run, source, tmp_path):

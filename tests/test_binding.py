@@ -86,6 +86,11 @@ WRONG = [
     ("distill", {"corpora": ["slk"], "training": {"batch_size": 0}}, "training.batch_size: 0 is not above 0"),
     ("distill", {"corpora": ["slk"], "training": {"precision": "fp8"}}, "'fp8' is not one of auto, fp32, bf16"),
     ("distill", {"corpora": ["slk"], "objective": {"mlm": "x"}}, "objective.mlm: 'x' is not a number"),
+    ("prune", {"corpora": [], "ffn": 8}, "corpora is empty: give at least one"),
+    ("adapt", {"corpora": ["slk"], "mask": 2}, "mask: 2.0 is above 1, and a share is at most 1"),
+    ("adapt", {"corpora": ["slk"], "mask": float("nan")}, "mask: nan is not a finite number"),
+    ("adapt", {"corpora": ["slk"], "training": {"learning_rate": float("inf")}}, "inf is not a finite number"),
+    ("adapt", {"corpora": ["slk"], "training": {"dropout": 1.5}}, "training.dropout: 1.5 is above 1"),
     ("finetune", {"task": "topik"}, "task: no task 'topik'; did you mean 'topic'?"),
     ("trim", {"corpora": ["slk"], "keep": [1]}, "keep: 1 is not a text"),
 ]

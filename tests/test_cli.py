@@ -105,7 +105,7 @@ def test_training_options_reach_the_stage(run, source, tmp_path):
     assert names(tmp_path) == ["out"]
 
 
-def test_from_model_to_predictions(run, source, tmp_path):
+def test_from_model_to_predictions(run, source, tmp_path, monkeypatch):
     splits = ("--train", source / "topic-train.jsonl", "--validation", source / "topic-validation.jsonl")
     tuned, fp32, int8 = (tmp_path / name for name in ("tuned", "fp32", "int8"))
     assert run("finetune", source / "model", "-o", tuned, "--task", "topic", *splits, "--epochs", 1)[0] == 0
@@ -120,8 +120,14 @@ def test_from_model_to_predictions(run, source, tmp_path):
     assert json.loads(out)["label"] in {"sk", "sw"}
     code, out, err = run("quantize", int8, "-o", tmp_path / "again")
     assert (code, err.count("\n")) == (2, 1)
-    code, out, err = run("quantize", fp32, "-o", tmp_path / "no", "--text", source / "slk.txt", "--min-agreement", 1.01)
+    no = ("quantize", fp32, "-o", tmp_path / "no", "--text", source / "slk.txt")
+    for odd in ("nan", "1.01", "-0.1"):  # a gate that lets everything pass, and one that nothing passes
+        code, out, err = run(*no, "--min-agreement", odd)
+        assert (code, err.count("\n")) == (2, 1), err
+    monkeypatch.setattr("edgecompress.export.quantize.agreement", lambda *_: 0.89)
+    code, out, err = run(*no)
     assert (code, err.count("\n")) == (1, 1)
+    assert "changes 11.0 % of the decisions of fp32, 10.0 % are allowed" in err
     assert names(tmp_path) == ["fp32", "int8", "tuned"]
 
 

@@ -22,8 +22,9 @@ def test_the_commands(exported, tmp_path, lines_file, run):
     code, out, err = run("verify", folder, tmp_path / "small", "--tolerance", "1e-6")
     assert code == 1
     assert "1e-06 is allowed (--tolerance)" in err
-    code, out, err = run("verify", folder, tmp_path / "small", "--min-agreement", "1.1")
-    assert (code, "are allowed (--min-agreement)" in err) == (1, True)
+    for odd in ("1.1", "nan"):
+        code, out, err = run("verify", folder, tmp_path / "small", "--min-agreement", odd)
+        assert (code, "--min-agreement" in err) == (2, True)
     code, out, err = run("inspect", tmp_path / "small")
     assert (code, err) == (0, "")
     assert all(word in out for word in ("embeddings", "attention", "FFN", "head", "int8", "MatMulInteger", "quantize"))

@@ -119,8 +119,12 @@ def test_a_pickled_checkpoint_loads_unless_it_holds_code(folder: Path) -> None:
     torch.save(weights, folder / "pytorch_model.bin")
     loaded = sources.load(str(folder)).model.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in weights.items())
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Path, protocol=2))
-    assert "pytorch_model.bin is damaged or cut short" in problem(folder)
+    torch.save(weights, folder / "legacy.bin", _use_new_zipfile_serialization=False)
+    whole = (folder / "legacy.bin").read_bytes()
+    damaged = [b"abc", *(whole[:size] for size in (1, 800, 5000, 9000))]
+    for content in (pickle.dumps(Path, protocol=2), *damaged):
+        (folder / "pytorch_model.bin").write_bytes(content)
+        assert "pytorch_model.bin is damaged or cut short" in problem(folder), content[:8]
 
 
 def test_a_pretraining_head_beside_the_masked_lm_head_is_no_error(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tiny_models import SENTENCES
 
 from edgecompress.errors import CheckError, InputError
 from edgecompress.export.quantize import quantize
-from edgecompress.export.verify import open_side, verify
+from edgecompress.export.verify import judge, open_side, verify
 
 TEXTS = tuple(SENTENCES)
 QUICK = ("optimized", "int8", "int8-tables4", "fp16")
@@ -39,3 +40,14 @@ def test_a_model_that_gives_nan_is_not_verified(exported):
     for pair, who in (((broken, good), "first"), ((good, broken), "second")):
         with pytest.raises(CheckError, match=f"the {who} model gives a value that is not finite"):
             verify(*pair, TEXTS)
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.95, True), (0.89, False)])
+def test_too_few_equal_decisions_are_refused_where_one_is_quantized(share, passes):
+    found = SimpleNamespace(rows=[SimpleNamespace(largest=0.2, where="1×3")], agreement=share)
+    sides = SimpleNamespace(scheme="fp32", title="a"), SimpleNamespace(scheme="int8", title="b")
+    if passes:
+        assert "95.00% of decisions equal" in judge(*sides, found, None, 0.9)
+        return
+    with pytest.raises(CheckError, match=r"b decides 11\.0 % otherwise than a, 10\.0 % are allowed"):
+        judge(*sides, found, None, 0.9)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecompress.commands.numbers import Finite
 from edgecompress.commands.show import progress, terminal
 from edgecompress.errors import InputError
 from edgecompress.extras import is_there
@@ -41,10 +42,10 @@ def command(name: str) -> click.Command:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--dtype", type=click.Choice(list(_DTYPES)), default="fp32", show_default=True, help="Of torch models.")
 @click.option("--preset", type=click.Choice(_PRESETS), help="MLPerf's scenarios, or edge: 1 thread, 1×real.")
-@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0), help="Least, a subject and cell.")
+@click.option("--seconds", default=2.0, show_default=True, type=Finite(0), help="Least, a subject and cell.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns these are spread over.")
 @click.option("--iterations", default=50, show_default=True, type=click.IntRange(1), help="Least, a subject and cell.")
-@click.option("--time-limit", default=300.0, show_default=True, type=click.FloatRange(0, min_open=True),
+@click.option("--time-limit", default=300.0, show_default=True, type=Finite(0, min_open=True),
               help="Seconds after which a subject that does not answer is ended.")  # fmt: skip
 @click.option("-o", "--json", "target", type=click.Path(path_type=Path), help="Write the results there, as JSON.")
 @click.pass_context

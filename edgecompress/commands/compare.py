@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from edgecompress.commands.numbers import Finite
 from edgecompress.commands.show import terminal
 from edgecompress.errors import InputError
 
@@ -19,16 +19,10 @@ def command(name: str) -> click.Command:
     return {"compare": compare}[name]
 
 
-def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:  # noqa: ARG001
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number: give a percentage such as 5")
-    return value
-
-
 @click.command()
 @click.argument("old", type=_RESULTS)
 @click.argument("new", type=_RESULTS)
-@click.option("--max-regression", type=click.FloatRange(0), callback=_finite, metavar="PERCENT",
+@click.option("--max-regression", type=Finite(0), metavar="PERCENT",
               help="Exit 1 when something got worse by more than this percentage of its old value.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Compare results of two machines: sizes and scores, times with care.")
 @click.option(

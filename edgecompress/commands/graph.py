@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from edgecompress.commands.numbers import SHARE, Finite
 from edgecompress.commands.show import megabytes, progress, some_lines, terminal
 from edgecompress.errors import InputError
 from edgecompress.export.schemes import SCHEMES
@@ -44,10 +45,12 @@ def command(name: str) -> click.Command:
 @click.argument("artifact", type=_FOLDER)
 @_OUTPUT
 @click.option("--scheme", default="int8-tables4", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME")
-@click.option("--min-agreement", default=0.9, show_default=True, help="Share of decisions on --text that must stay.")
+@click.option(
+    "--min-agreement", default=0.9, show_default=True, type=SHARE, help="Share of decisions on --text that must stay."
+)
 @_TEXT
 @click.option("--ladder", is_flag=True, help="Try every scheme and keep the best by --validation (or --text).")
-@click.option("--max-drop", default=0.5, show_default=True, type=click.FloatRange(0), help="Points a rung may lose.")
+@click.option("--max-drop", default=0.5, show_default=True, type=Finite(0), help="Points a rung may lose.")
 @click.option("--prefer", default="small", show_default=True, type=click.Choice(["small", "fast"]))
 @_LABELLED
 @_JSON
@@ -150,12 +153,13 @@ def tune(
 @click.argument("second", type=_FOLDER)
 @_TEXT
 @_LABELLED
-@click.option("--tolerance", type=click.FloatRange(0), help="Largest difference allowed, of the largest logit. "
+@click.option("--tolerance", type=Finite(0), help="Largest difference allowed, of the largest logit. "
               "[default: 0.001 between float32 models]")  # fmt: skip
 @click.option(
     "--min-agreement",
     default=0.9,
     show_default=True,
+    type=SHARE,
     help="Share of equal decisions that is needed, on --text, without it on random ids.",
 )
 @_JSON

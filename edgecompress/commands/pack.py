@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecompress.commands.numbers import SHARE
 from edgecompress.commands.show import megabytes, progress, some_lines, terminal
 from edgecompress.errors import InputError
 from edgecompress.extras import require
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from edgecompress.artifact import Artifact
 
 _MOST_TEXTS = 200
-_SHARE = click.FloatRange(0, 1)
 
 
 def command(name: str) -> click.Command:
@@ -33,9 +33,9 @@ def command(name: str) -> click.Command:
 @click.option("--text", "text_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Lines of text like those that will be served; decisions are compared on them.")  # fmt: skip
 @click.option("--one-pass", is_flag=True, help="Text tasks read the words that token tasks read.")
-@click.option("--min-shared", default=0.25, show_default=True, type=_SHARE,
+@click.option("--min-shared", default=0.25, show_default=True, type=SHARE,
               help="Share of a head's matrix products that another must need, too.")  # fmt: skip
-@click.option("--min-agreement", default=0.95, show_default=True, type=_SHARE,
+@click.option("--min-agreement", default=0.95, show_default=True, type=SHARE,
               help="Share of a head's decisions on --text that must stay.")  # fmt: skip
 def pack(artifacts: tuple[str, ...], output: Path, text_file: Path | None, **options: Any) -> None:
     """Write ARTIFACTS that share an encoder as one, which answers all their tasks from one pass.

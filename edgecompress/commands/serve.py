@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecompress.commands.numbers import Finite
 from edgecompress.extras import require
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edgecompress.serve.settings import Settings
 
 _COUNT = click.IntRange(1)
-_SECONDS = click.FloatRange(0, min_open=True)
+_SECONDS = Finite(0, min_open=True)
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -32,9 +33,7 @@ def command(name: str) -> click.Command:
 @click.option("--threads", default=0, type=click.IntRange(0), show_default="all cores", help="Cores of one run.")
 @click.option("--runs", default=1, show_default=True, type=_COUNT, help="Runs of one model at the same time.")
 @click.option("--max-batch", default=0, type=click.IntRange(0), show_default="32, see above", help="Texts of one run.")
-@click.option(
-    "--max-wait-ms", default=0.0, show_default=True, type=click.FloatRange(0), help="Wait for others to share a run."
-)
+@click.option("--max-wait-ms", default=0.0, show_default=True, type=Finite(0), help="Wait for others to share a run.")
 @click.option("--queue", default=1024, show_default=True, type=_COUNT, help="Texts that may wait for a run.")
 @click.option("--max-requests", default=256, show_default=True, type=_COUNT, help="Predictions asked for at once.")
 @click.option("--max-connections", default=900, show_default=True, type=_COUNT, help="Connections open at once.")
@@ -42,12 +41,12 @@ def command(name: str) -> click.Command:
 @click.option("--max-texts", default=256, show_default=True, type=_COUNT, help="Texts of a request.")
 @click.option("--max-chars", default=10_000, show_default=True, type=_COUNT, help="Characters of a text.")
 @click.option("--timeout", default=30.0, show_default=True, type=_SECONDS, help="Seconds a request may take.")
-@click.option("--drain", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds to finish requests.")
+@click.option("--drain", default=30.0, show_default=True, type=Finite(0), help="Seconds to finish requests.")
 @click.option(
     "--watch",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=Finite(0),
     help="Seconds between looks at the files; 0: never.",
 )
 @click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="File with the bearer token.")

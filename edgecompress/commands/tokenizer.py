@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgecompress.commands.numbers import Finite
 from edgecompress.commands.show import progress, terminal
 from edgecompress.corpus import HUB, Corpus, lines
 from edgecompress.errors import CheckError
@@ -24,7 +25,7 @@ def command(name: str) -> click.Command:
 @click.argument("new")
 @click.option("--text", "texts", multiple=True, required=True, metavar="FILE", help="Held-out text; repeat.")
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
-@click.option("--max-changed", type=click.FloatRange(0, 1), help="Fail when a larger share of the texts changed.")
+@click.option("--max-changed", type=Finite(0, 1), help="Fail when a larger share of the texts changed.")
 def verify_tokenizer(
     old: str, new: str, texts: tuple[str, ...], target: Path | None, max_changed: float | None
 ) -> None:

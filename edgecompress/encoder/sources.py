@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import struct
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,8 @@ _DAMAGE = (
     AttributeError,
     RuntimeError,
     EOFError,
+    IndexError,
+    struct.error,
 )
 _TIMEOUT = 10.0  # seconds
 _SHOWN = 3

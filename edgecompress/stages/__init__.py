@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.stages.adapt import adapt
+from edgecompress.stages.adapt import check as check_adapt
 from edgecompress.stages.distill import distill
 from edgecompress.stages.finetune import check as check_finetune
 from edgecompress.stages.finetune import finetune
@@ -37,7 +38,7 @@ class Stage:
 
 STAGES: Mapping[str, Stage] = {
     "trim": Stage(trim, {"size": "vocab"}),
-    "adapt": Stage(adapt),
+    "adapt": Stage(adapt, check=check_adapt),
     "distill": Stage(distill, {"layers": "layers"}),
     "prune": Stage(prune, {"ffn": "ffn", "heads": "heads"}),
     "truncate": Stage(truncate, {"hidden": "hidden", "heads": "heads"}),

@@ -9,6 +9,8 @@ from edgecompress.options import Training
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from edgecompress.corpus import Corpus
     from edgecompress.encoder.bundle import Bundle
 
@@ -51,3 +53,9 @@ def adapt(
     options = {"corpora": corpora, "mask": mask, "encoder": encoder, "training": training}
     step = record("adapt", model, {"new_head": fresh, **details}, **options)
     return bundle.then(step, model=model.eval())
+
+
+def check(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the options ``given``, as far as options alone tell."""
+    if given.get("mask", 1) == 0:
+        yield "mask 0 leaves nothing to guess: give a share above 0"

@@ -38,6 +38,8 @@ def pack(tokenizer: PreTrainedTokenizerFast, corpora: Sequence[Corpus], max_leng
     """
     from datasets import Dataset
 
+    if not corpora:
+        raise CorpusError("there is no text to train on: give corpora")
     blocks = [_blocks(tokenizer, corpus, max_length) for corpus in corpora]
     weights = [corpus.weight for corpus in corpora]
     once = max(len(b) / w for b, w in zip(blocks, weights, strict=True))
