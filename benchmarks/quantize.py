@@ -212,7 +212,8 @@ def summary() -> None:
         f"the first table have random weights: their size and time alone mean something. {first} {DEFAULT} at 1×128 "
         f"takes {floor_ratio} times (floor_ratio) what its products of constants alone would take at the int8 peak "
         f"that was measured there; {free} {SMALLEST} is {smallest:.1f} times as fast as the teacher. Points below "
-        "fp32: one seed, on validation data, one text at a time; where there are 99 of them (topic), one text is a point."
+        "fp32: one seed, on validation data, one text at a time; "
+        "where there are 99 of them (topic), one text is a point."
         f"{timed.get('remark', '')}",
     })  # fmt: skip
 

@@ -105,6 +105,14 @@ def test_training_options_reach_the_stage(run, source, tmp_path):
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize(("word", "said"), [("trimm", "; did you mean 'trim'?"), ("xyz", "'xyz' (see")])
+def test_an_unknown_command_shows_a_near_miss(run, word, said):
+    code, out, err = run(word)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"No such command {word!r}" in err
+    assert said in err
+
+
 def test_from_model_to_predictions(run, source, tmp_path, monkeypatch):
     splits = ("--train", source / "topic-train.jsonl", "--validation", source / "topic-validation.jsonl")
     tuned, fp32, int8 = (tmp_path / name for name in ("tuned", "fp32", "int8"))

@@ -214,7 +214,7 @@ BAD_CUTS = {
     "vocab empty": (Cut(vocab=torch.tensor([], dtype=torch.long)), "vocab: indices"),
     "hidden alone": (Cut(hidden=torch.arange(12)), "hidden 12 and attention width 24 differ"),
     "attn alone": (Cut(attn=torch.zeros(3, 12, dtype=torch.long)), "differ"),
-    "heads": (Cut(heads=5), "not divisible by 5 heads: use 20 or 25"),
+    "heads": (Cut(heads=5), "not divisible by 5 heads: use 20, or change heads"),
 }
 
 

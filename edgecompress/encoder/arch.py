@@ -256,8 +256,10 @@ def resized(config: PretrainedConfig, sizes: Mapping[str, int]) -> PretrainedCon
     hidden, heads = size(new, "hidden"), size(new, "heads")
     if hidden % heads:
         below, above = hidden // heads * heads, (hidden // heads + 1) * heads
+        most = max(size(config, "hidden"), heads)
+        fitting = " or ".join(str(one) for one in (below, above) if 0 < one <= most) or str(most // heads * heads)
         raise ArchitectureError(
-            f"hidden size {hidden} is not divisible by {heads} heads: use {below or above} or {above}, or change heads"
+            f"hidden size {hidden} is not divisible by {heads} heads: use {fitting}, or change heads"
         )
     return new
 
