@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -62,9 +61,9 @@ class _Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a near miss is shown, as it is for stages and options."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            close = get_close_matches(args[0], _COMMANDS, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {args[0]!r}{hint}")
+            from edgecompress.binding import near
+
+            ctx.fail(f"No such command {args[0]!r}{near(args[0], _COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -108,7 +108,8 @@ def _train(
     from edgecompress.encoder.surgery import copy_of
     from edgecompress.training.data import drawn, pack, packed_batch, probe_batches
     from edgecompress.training.distiller import Distiller
-    from edgecompress.training.trainer import Data, fit, passes, working_folder
+    from edgecompress.training.steps import passes
+    from edgecompress.training.trainer import Data, fit, working_folder
 
     if not training.steps and not training.epochs:
         return {"steps": 0}
@@ -130,6 +131,6 @@ def _fast_or_many() -> bool:
     """Whether the teacher is asked on a GPU, or by several processes that see other sequences in each pass."""
     import torch
 
-    from edgecompress.training.trainer import processes
+    from edgecompress.training.steps import processes
 
     return torch.cuda.is_available() or processes() > 1

@@ -104,7 +104,8 @@ def _mixed(learners: Mapping[str, Learner], sampling: Sampling, training: Traini
     from edgecompress.training.mixture import Mixture, mixed_batch
     from edgecompress.training.multitask import MEAN, mean_score
     from edgecompress.training.sampler import TaskSampler
-    from edgecompress.training.trainer import Data, passes
+    from edgecompress.training.steps import passes
+    from edgecompress.training.trainer import Data
 
     parts = [one.data for one in learners.values()]
     train, validation = Mixture([p.train for p in parts]), Mixture([p.validation for p in parts], training.batch_size)

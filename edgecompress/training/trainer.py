@@ -7,7 +7,6 @@ schedule and the random generators: a stopped run goes on as if it had not been 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 import warnings
@@ -31,6 +30,7 @@ from edgecompress.options import Training
 from edgecompress.progress import report
 from edgecompress.training.computing import fast_attention, set_dropout, wants_bf16
 from edgecompress.training.sampler import EpochSampler
+from edgecompress.training.steps import processes, steps_an_epoch, total_steps
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -115,7 +115,7 @@ def fit(module: nn.Module, data: Data, options: Training, *, label: str) -> dict
         stopped = _last_checkpoint(work) if trains else None
         trainer.sampler = data.sampler or trainer.by_length()
         if stopped:  # of several processes, no other would tell a sampler the epoch that it goes on in
-            trainer.sampler.set_epoch(_step_of(Path(stopped)) // _steps_an_epoch(len(data.train), options))
+            trainer.sampler.set_epoch(_step_of(Path(stopped)) // steps_an_epoch(len(data.train), options))
         trainer.remove_callback(PrinterCallback)  # progress goes to the listener, not to standard output
         try:
             with fast_attention(module, options), warnings.catch_warnings():
@@ -168,7 +168,7 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
         per_device_train_batch_size=options.batch_size,
         per_device_eval_batch_size=options.batch_size,
         learning_rate=options.learning_rate,
-        warmup_steps=round(options.warmup * _total_steps(len(data.train), options)),
+        warmup_steps=round(options.warmup * total_steps(len(data.train), options)),
         weight_decay=options.weight_decay,
         use_cpu=not torch.cuda.is_available(),
         bf16=wants_bf16(options),
@@ -187,29 +187,6 @@ def _arguments(work: Path, data: Data, options: Training) -> TrainingArguments:
     if made.n_gpu > 1:  # DataParallel would cut every tensor of a batch into equal parts: torchrun is how to scale
         made._n_gpu = 1  # noqa: SLF001
     return made
-
-
-def passes(examples: int, options: Training) -> float:
-    """Return how often training goes over ``examples``."""
-    return options.steps * _sequences(options) / examples if options.steps else options.epochs
-
-
-def _total_steps(examples: int, options: Training) -> int:
-    return options.steps or math.ceil(_steps_an_epoch(examples, options) * options.epochs)
-
-
-def _steps_an_epoch(examples: int, options: Training) -> int:
-    return math.ceil(examples / _sequences(options))
-
-
-def _sequences(options: Training) -> int:
-    """Return how many sequences a step takes, of all processes together."""
-    return options.batch_size * processes()
-
-
-def processes() -> int:
-    """Return how many processes train together: those that ``torchrun`` started, or one."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _argmax(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
