@@ -83,7 +83,7 @@ def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...
             raw = _from_scratch(raw, out)
         name, plan = raw["name"], recipes.parse(raw, ROOT / "models" / f"e5-small-{language}", f"{language} {kind}")
         results = pipeline.run(plan, out)
-        made = deliver.artifacts(plan, results, out)[f"{name} fp32"]
+        made = deliver.artifacts(plan, results, out)[0][f"{name} fp32"]
         found = {
             task: _scored(artifact, read_examples(getattr(plan.tasks[task], split), TASKS[artifact.task.name]))
             for task, artifact in made.items()

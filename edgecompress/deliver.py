@@ -24,18 +24,19 @@ _PARITY_TEXTS, _AGREEMENT_TEXTS = 32, 200
 _EXPORT_CODE = ("export", "artifact.py", "manifest.py", "runtime")
 
 
-def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path, refused: list[str] | None = None) -> Artifacts:
+def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path) -> tuple[Artifacts, tuple[str, ...]]:
     """Export and quantize what the recipe's [export] and [bench] name; what is there for the same input is reused.
 
     Subjects are named "GROUP fp32" or "GROUP SCHEME"; the bench teacher comes first and is exported in fp32 only.
-    Raises CheckError for a quantization that does not keep enough of a model; given a list ``refused``, its message
-    goes there, and the others are made.
+    With them comes a line for each quantization that was refused, as it keeps too little of a model: the others are
+    made all the same.
     """
     groups = [recipe.bench_teacher] if recipe.bench_teacher else []
     groups += [name for name in (*recipe.exports, *recipe.students, *recipe.baselines) if name not in groups]
     groups = list(dict.fromkeys(groups))
     todo = [(g, task, result) for g in groups for task, result in _results(recipe, g, results).items()]
     made: Artifacts = {}
+    refused: list[str] = []
     for done, (group, task, result) in enumerate(todo):
         report("export", done, len(todo), result.name)
         texts = _texts(recipe, task)
@@ -45,11 +46,9 @@ def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path, refused:
             try:
                 made.setdefault(f"{group} {scheme}", {})[task] = _quantized(plain, scheme, texts)
             except CheckError as error:
-                if refused is None:
-                    raise
                 refused.append(str(error))
     report("export", len(todo), len(todo), "done")
-    return {subject: of for subject, of in made.items() if of}
+    return {subject: of for subject, of in made.items() if of}, tuple(refused)
 
 
 def _results(recipe: Recipe, group: str, results: Mapping[str, Result]) -> dict[str, Result]:

@@ -198,12 +198,10 @@ def test_a_refused_quantization_takes_nothing_else_along(home, monkeypatch):
 
     monkeypatch.setattr(deliver, "_quantized", refusing)
     ends = {"export": {"stages": ["student"], "schemes": ["int8", "int4"]}, "bench": {"students": ["student"]}}
-    whole, refused = recipe(home, **ends), []
-    results = run(whole, home / "out")
-    with pytest.raises(CheckError):
-        deliver.artifacts(whole, results, home / "out")
-    assert list(deliver.artifacts(whole, results, home / "out", refused)) == ["student fp32"]
-    assert refused == ["int8 changes 15.0 % of the decisions"] * 2
+    whole = recipe(home, **ends)
+    made, refused = deliver.artifacts(whole, run(whole, home / "out"), home / "out")
+    assert list(made) == ["student fp32"]
+    assert refused == ("int8 changes 15.0 % of the decisions",) * 2
     with pytest.raises(CheckError, match=r"int8 changes 15\.0 %"):
         commands._work(Console(quiet=True), whole, home / "out")
     assert [subject.name for subject in read(home / "out" / "bench.json").subjects] == ["student fp32"]
@@ -213,15 +211,16 @@ def test_artifacts_are_delivered_measured_and_reused(home, monkeypatch):
     ends = {"export": {"stages": ["student"], "schemes": []}, "bench": {"students": ["student"]}}
     whole = recipe(home, **ends)
     results = run(whole, home / "out")
-    made = deliver.artifacts(whole, results, home / "out")
+    made, refused = deliver.artifacts(whole, results, home / "out")
+    assert not refused
     assert list(made) == ["student fp32"]
     artifact = made["student fp32"]["topic"]
     stamp = artifact.model_path.stat().st_mtime_ns
     assert [step.stage for step in artifact.history] == ["trim", "distill", "prune", "finetune", "export"]
-    assert deliver.artifacts(whole, results, home / "out") == made
+    assert deliver.artifacts(whole, results, home / "out") == (made, ())
     assert artifact.model_path.stat().st_mtime_ns == stamp
     artifact.model_path.write_bytes(b"damaged")
-    again = deliver.artifacts(whole, results, home / "out")["student fp32"]["topic"]
+    again = deliver.artifacts(whole, results, home / "out")[0]["student fp32"]["topic"]
     assert again.model_path.stat().st_size > 1000
     found = deliver.bench(whole, made, deliver.tests_of(whole))
     assert [(s.name, s.role, list(s.models)) for s in found.subjects] == [("student fp32", "student", ["topic"])]

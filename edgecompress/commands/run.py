@@ -93,8 +93,7 @@ def _work(console: Console, recipe: Recipe, output: Path) -> None:
         results = pipeline.run(recipe, output)
         if not pipeline.is_writer():
             return
-        refused: list[str] = []
-        subjects = deliver.artifacts(recipe, results, output, refused)
+        subjects, refused = deliver.artifacts(recipe, results, output)
         found = deliver.bench(recipe, subjects, deliver.tests_of(recipe)) if recipe.students and subjects else None
     reused = sum(result.reused for result in results.values())
     console.print(f"{len(results)} stages in {output / 'stages'} ({reused} were there already)")

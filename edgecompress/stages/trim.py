@@ -105,7 +105,8 @@ def _prove(old: Tokenizer, new: Tokenizer, order: Any, corpora: Sequence[Corpus]
 def _check_known(proof: Proof) -> None:
     """Raise VocabularyError for text of which the original tokenizer does not know most characters.
 
-    Their share counts, not that of tokens: one UNK may stand for a whole word beside known signs (XLM-R in Tibetan).
+    The share of tokens, which the selection looks at (for bytes of a fallback, too), does not tell: one UNK may stand
+    for a whole word beside known signs (XLM-R in Tibetan).
     """
     from edgecompress.errors import VocabularyError
 
