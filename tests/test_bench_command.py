@@ -114,8 +114,8 @@ def test_sizes_alone_and_a_preset(run, made, tmp_path):
         (["--length", "real"], "give --test topic=FILE"),
         (["--teacher", "nothing-here"], "nothing-here is neither an artifact"),
         (["--preset", "edge", "--batch", "8"], "--preset edge sets --batch itself: give one or the other"),
-        (["--seconds", "nan"], "--seconds nan: give a number of seconds"),
-        (["--time-limit", "inf"], "--time-limit inf: give a number of seconds"),
+        (["--seconds", "nan"], "'--seconds': nan is not a finite number"),
+        (["--time-limit", "inf"], "'--time-limit': inf is not a finite number"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(run, made, tmp_path, words, says):

@@ -90,7 +90,7 @@ def test_remembering_changes_no_more_than_rounding(tmp_path, monkeypatch):
     run = partial(distill, made, corpora=(text,), layers=2, objective=OBJECTIVE)
     run = partial(run, training=replace(QUICK, steps=0, epochs=3.0, learning_rate=1e-3))
     one = run().model.state_dict()
-    monkeypatch.setattr("edgecompress.training.trainer.passes", lambda *_: 0.0)
+    monkeypatch.setattr("edgecompress.training.steps.passes", lambda *_: 0.0)
     other, before = run().model.state_dict(), made.model.state_dict()
     moved = sum(
         float((other[name] - before[name]).abs().sum()) for name in other if other[name].shape == before[name].shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +99,6 @@ def bench(context: click.Context, /, subjects: Sequence[str], **options: Any) ->
 def _plan(options: Mapping[str, Any], context: click.Context) -> Plan:
     from edgecompress.bench.cells import Plan, lengths, numbers, preset
 
-    for name in ("seconds", "time_limit"):
-        if not isfinite(options[name]):
-            raise InputError(f"--{name.replace('_', '-')} {options[name]}: give a number of seconds")
     typed = [name for name in ("batch", "length", "threads")
              if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
     if options["preset"] and typed:
