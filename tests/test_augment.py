@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tiny_models import bundle
+from tokenizers import Tokenizer, models
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
 
 from edgecompress.encoder.importance import IGNORED
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example
-from edgecompress.training.augment import copies, neighbours
+from edgecompress.training.augment import copies, neighbours, places
 from edgecompress.training.data import task_dataset
 
-TOKENS = ["<s>", "▁pes", "▁mačka", "▁Peter", "▁Ján", "ovi", "ová", ",", "##a", "##b", "▁12"]
+UNIGRAM = ["<s>", "▁pes", "▁mačka", "▁Peter", "▁Ján", "ovi", "ová", ",", "▁12", "▁7", "▁", "\u030c", "▁(", "."]
 
 
-def test_neighbours_are_near_stand_in_the_same_place_and_are_never_special():
-    vectors = torch.eye(len(TOKENS))
-    vectors[2] += vectors[1]  # mačka is near pes …
-    vectors[3] += vectors[1]  # … and so is Peter, but it is written with a capital
-    spare = torch.ones(3, len(TOKENS))  # rows of the model that no token owns
-    near = neighbours(torch.cat([vectors, spare]), TOKENS, torch.arange(len(TOKENS)), special=[0], count=1)
-    assert near.shape == (len(TOKENS), 1)
-    found = {TOKENS[i]: TOKENS[near[i, 0]] for i in range(len(TOKENS))}
-    assert (found["▁pes"], found["▁mačka"]) == ("▁mačka", "▁pes")
-    assert (found["▁Peter"], found["▁Ján"]) == ("▁Ján", "▁Peter")
-    assert (found["ovi"], found["ová"], found["##a"], found["##b"]) == ("ová", "ovi", "##b", "##a")
-    assert all(found[alone] == alone for alone in ("<s>", ",", "▁12"))
+def _tokenizer(model: Any, special: str) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), bos_token=special)
+
+
+def _together(tokenizer: PreTrainedTokenizerFast) -> set[frozenset[str]]:
+    """The tokens that may be swapped for each other, without those that have none."""
+    tokens, found = tokenizer.convert_ids_to_tokens(range(len(tokenizer))), places(tokenizer).tolist()
+    groups = {frozenset(t for t, p in zip(tokens, found, strict=True) if p == place) for place in found}
+    return {group for group in groups if len(group) > 1}
+
+
+def test_a_piece_has_a_place_by_where_it_stands_and_what_it_begins_with():
+    tokenizer = _tokenizer(models.Unigram([(token, -1.0) for token in UNIGRAM], unk_id=0), "<s>")
+    expected = [("▁pes", "▁mačka"), ("▁Peter", "▁Ján"), ("ovi", "ová"), (",", "."), ("▁12", "▁7")]
+    assert _together(tokenizer) == set(map(frozenset, expected))
+
+
+def test_wordpiece_shows_what_goes_on_in_a_word():
+    tokens = ["[CLS]", "pes", "mačka", "Peter", "Ján", "##ovi", "##ová", ",", ".", "[UNK]"]
+    model = models.WordPiece({token: index for index, token in enumerate(tokens)}, unk_token="[UNK]")
+    tokenizer = _tokenizer(model, "[CLS]")
+    tokenizer.unk_token = "[UNK]"
+    expected = [("pes", "mačka"), ("Peter", "Ján"), ("##ovi", "##ová"), (",", ".")]
+    assert _together(tokenizer) == set(map(frozenset, expected))
+
+
+def test_a_byte_level_token_is_what_its_bytes_say():
+    words = [" žena", " Žena", " mačka", " Čaj", "ťou", "ovi"]
+    written = [ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(word)[0][0] for word in words]
+    tokens = ["<s>", *written, "Å", "Ä"]  # the last two are the first bytes of letters
+    tokenizer = _tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, []), "<s>")
+    tokenizer.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    spelt = dict(zip(words, written, strict=True))
+    expected = [(" žena", " mačka"), (" Žena", " Čaj"), ("ťou", "ovi")]
+    assert _together(tokenizer) == {frozenset(spelt[word] for word in group) for group in expected}
+
+
+def test_neighbours_are_near_and_of_the_same_place():
+    where = torch.tensor([1, 1, 2, 2, -5])
+    vectors = torch.eye(5)
+    vectors[1] += vectors[0]  # near is the first …
+    vectors[2] += vectors[0]  # … and so is the third, which stands elsewhere
+    spare = torch.ones(3, 5)  # rows of the model that no token owns
+    near = neighbours(torch.cat([vectors, spare]), where, torch.arange(5), count=1)
+    assert near.tolist() == [[1], [0], [3], [2], [4]]
 
 
 def test_the_nearest_come_first():
     angle = torch.tensor([0.0, 0.1, 0.3, 0.7])
     vectors = torch.stack([angle.cos(), angle.sin()], 1) * torch.tensor([[1.0], [5.0], [0.1], [2.0]])
-    near = neighbours(vectors, ["▁a", "▁b", "▁c", "▁d"], torch.tensor([0]), count=15)
+    near = neighbours(vectors, torch.ones(4), torch.tensor([0]), count=15)
     assert near.tolist() == [[1, 2, 3], [1, 1, 1], [2, 2, 2], [3, 3, 3]]  # only the first was wanted
 
 

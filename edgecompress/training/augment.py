@@ -7,6 +7,7 @@ the teacher's own word embeddings say what is near, so that any language will do
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,30 +15,55 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own documentation uses
 
+from edgecompress.encoder.closure import layout
 from edgecompress.encoder.importance import IGNORED
+from edgecompress.encoder.scripts import speller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
 
 NEAR = 15  # tokens that one may be swapped for
 _CHUNK = 2048
-_BEGIN = ("▁", "Ġ")  # how a piece shows that it begins a word; WordPiece shows the others, by "##"
+_WITHIN = 8  # more than there are kinds
 
 
-def neighbours(
-    embeddings: Tensor, tokens: Sequence[str], wanted: Tensor, special: Sequence[int] = (), count: int = NEAR
-) -> Tensor:
+def places(tokenizer: PreTrainedTokenizerFast) -> Tensor:
+    """Return where each token (vocab,) can stand: those of one number may be swapped for each other.
+
+    What begins a word and what goes on in one are two places; so are small letters, capitals, digits, marks that sit on
+    the letter before them, and the rest. A byte-level token is what its bytes say. A special token, and one that is no
+    character (a bare ▁, a part of a letter's bytes), has a place of its own.
+    """
+    tokens = layout(tokenizer.backend_tokenizer)
+    spelt, within = speller(tokens), tokens.model.get("continuing_subword_prefix")
+    found = torch.arange(-1, -len(tokenizer) - 1, -1)
+    for index, token in enumerate(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))):
+        text = spelt(token)
+        begins = not token.startswith(within) if within else text.startswith(" ")
+        if text.strip() and index not in tokenizer.all_special_ids:
+            found[index] = _kind(text.strip()[0]) + (0 if begins else _WITHIN)
+    return found
+
+
+def _kind(character: str) -> int:
+    if unicodedata.category(character).startswith("M"):
+        return 4
+    if character.isnumeric():
+        return 3
+    return 0 if not character.isalpha() else 2 if character.isupper() else 1
+
+
+def neighbours(embeddings: Tensor, places: Tensor, wanted: Tensor, count: int = NEAR) -> Tensor:
     """Return the ``count`` tokens (vocab, count) nearest to each ``wanted`` one by the cosine of ``embeddings``.
 
-    ``embeddings`` (at least vocab, width) may have rows that no token owns. Only tokens in the same place are
-    neighbours: those that begin a word (with a capital or without) have such, those within words have those; nobody has
-    a ``special`` one. Who has too few is its own neighbour for the rest, as is every token that is not wanted.
+    ``embeddings`` (at least vocab, width) may have rows that no token owns. Only tokens of the same place (vocab,) are
+    neighbours: see :func:`places`. Who has too few is its own neighbour for the rest, as is every token that is not
+    wanted.
     """
-    places = torch.tensor([_place(token) for token in tokens])
-    places[list(special)] = -1
-    unit = F.normalize(embeddings[: len(tokens)].float(), dim=1)
+    unit = F.normalize(embeddings[: len(places)].float(), dim=1)
     count = min(count, len(unit) - 1)
     near = torch.arange(len(unit)).unsqueeze(1).repeat(1, count)
     for part in wanted.split(_CHUNK):
@@ -47,12 +73,6 @@ def neighbours(
         best = cosine.topk(count)
         near[part] = torch.where(best.values < -1, part.unsqueeze(1), best.indices)
     return near
-
-
-def _place(token: str) -> int:
-    begins, letters = token.startswith(_BEGIN), token.lstrip("".join(_BEGIN)).removeprefix("##")
-    kind = 0 if not letters[:1].isalpha() else 2 if letters[:1].isupper() else 1
-    return 6 * token.startswith("##") + 3 * begins + kind
 
 
 def copies(data: Dataset, near: Tensor, count: int, *, share: float, keep: Sequence[int], seed: int) -> Dataset:

@@ -15,7 +15,7 @@ from edgecompress.errors import RecipeError
 from edgecompress.options import Soft, TaskFiles
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example, read_examples
-from edgecompress.training.augment import copies, neighbours
+from edgecompress.training.augment import copies, neighbours, places
 from edgecompress.training.data import drawn, task_dataset
 from edgecompress.training.soft import TaskDistiller, plain, unlabelled, with_soft_labels
 
@@ -85,7 +85,7 @@ def _copies(data: Dataset, lesson: Lesson) -> list[Dataset]:
     soft, tokenizer = lesson.soft, lesson.teacher.tokenizer
     if not soft.copies:
         return []
-    tokens, special = tokenizer.convert_ids_to_tokens(range(len(tokenizer))), tokenizer.all_special_ids
     wanted = torch.tensor(sorted({token for row in data["input_ids"] for token in row}))
-    near = neighbours(lesson.teacher.model.get_input_embeddings().weight.detach(), tokens, wanted, special)
-    return [copies(data, near, soft.copies, share=soft.swap, keep=special, seed=lesson.seed)]
+    embeddings = lesson.teacher.model.get_input_embeddings().weight.detach()
+    near = neighbours(embeddings, places(tokenizer), wanted)
+    return [copies(data, near, soft.copies, share=soft.swap, keep=tokenizer.all_special_ids, seed=lesson.seed)]
