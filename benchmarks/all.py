@@ -65,6 +65,10 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
             for again in ("slk --recipe teacher", "mlt --recipe teacher", "slk --recipe default")
         ),
         Step("benchmarks/retention.py run slk --size shallow -o {work}/retention", "1 hour"),
+        *(
+            Step(f"benchmarks/compute.py {language} -o {{work}}/retention", "1 minute")
+            for language in ("slk", "mlt", "swh")
+        ),
         Step("benchmarks/retention.py summary", "no time"),
     ),
     "models": (

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import sqrt
+from pathlib import Path
 from statistics import mean
 from string import ascii_lowercase
 from typing import Any
@@ -58,7 +59,27 @@ def retention() -> str:
     about = f"{found['note']} Processors: {letters}."
     if any(row["recipe_changed"] for row in found["rows"]):
         about += " †: of an earlier form of this recipe; the file in models/ has changed since, and was not run again."
-    return "\n".join([_mean_drops(rows), "", *lines, "", about, "", *_tried()])
+    return "\n".join([_mean_drops(rows), "", _operations(), "", *lines, "", about, "", *_tried()])
+
+
+def _operations() -> str:
+    """Return how much training our recipe takes beside the paper's, in operations."""
+    said = []
+    for size in PAPER_SIZES:
+        ratios = {path.stem: _ratio(path, size) for path in sorted((RESULTS / "compute").glob("*.json"))}
+        said.append(
+            f"{', '.join(f'{language} {ratio:.2f}' for language, ratio in ratios.items())} at {size} compression"
+        )
+    return (
+        "Training of `default`, the fine-tuned teachers that it learns from included, takes "
+        f"{'; '.join(said)} times the floating-point operations of `paper`'s (`benchmarks/compute.py`)."
+    )
+
+
+def _ratio(path: Path, size: str) -> float:
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    taken = {row["recipe"]: float(row["operations"]) for row in rows if row["size"] == size}
+    return taken["default"] / taken["paper"]
 
 
 def _drops(tasks: Mapping[str, Mapping[str, Any]]) -> list[float]:

@@ -78,7 +78,7 @@ def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...
     """Make one student for LANGUAGE (or fine-tune the teacher) and score it on its four tasks."""
     out, split, repeat = output / language, more["split"], more["repeat"]
     with progress(Console()), pipeline.exclusive(out):
-        raw = _of_tasks(_raw(language, kind, size, seed), tasks)
+        raw = _of_tasks(recipe_of_row(language, kind, size, seed), tasks)
         if kind == "scratch":
             raw = _from_scratch(raw, out)
         name, plan = raw["name"], recipes.parse(raw, ROOT / "models" / f"e5-small-{language}", f"{language} {kind}")
@@ -112,7 +112,7 @@ def _tasks_in(target: Path) -> dict[str, Any]:
     return dict(json.loads(target.read_text(encoding="utf-8"))["tasks"]) if target.exists() else {}
 
 
-def _raw(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
+def recipe_of_row(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
     """Return the recipe of one row: the shipped one's stages, at this width, with this seed, under names of its own.
 
     Trimming and the fine-tuned teacher are shared by all rows of a language, what comes before the width by its sizes,
@@ -304,7 +304,7 @@ def _uncertainty(task: str, group: list[dict[str, Any]], teachers: list[dict[str
 
 def _as_now(run: Mapping[str, Any]) -> bool:
     """Whether the recipe is still the one that this run was of; who may be asked for a teacher is not looked at."""
-    whole = _raw(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])
+    whole = recipe_of_row(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])
     now = _of_tasks(whole, tuple(run["tasks"]))["stages"]
     if run["recipe"] == "scratch":  # it was run without the stages that make its shape
         told = [[e["training"] for e in stages if e["stage"] == "finetune"] for stages in (run["stages"], now)]

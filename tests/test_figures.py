@@ -50,6 +50,22 @@ def test_a_summary_is_that_of_its_results(script, monkeypatch, tmp_path, name, f
     assert found == committed, f"run python benchmarks/{name}.py summary"
 
 
+def test_operations_are_counted_of_the_recipes_as_they_are(script):
+    compute = script("compute")
+    for path in sorted((ROOT / "benchmarks" / "results" / "compute").glob("*.json")):
+        for row in json.loads(path.read_text("utf-8"))["rows"]:
+            now = compute.row_of(path.stem, row["recipe"], row["size"])["stages"]
+            assert row["of"] == now, f"{path.name}: run python benchmarks/compute.py {path.stem} -o WORK"
+
+
+def test_operations_of_a_token_are_those_of_its_matrices(script):
+    """Of a layer: four of the hidden size squared, two of the FFN; attention's two grow with the length."""
+    compute = script("compute")
+    shape = compute.Shape(layers=3, hidden=24, ffn=40, heads=4)
+    layer = 4 * 24 * 24 + 2 * 24 * 40 + 2 * 10 * 24
+    assert compute.forward(shape, 10, 100, 0.5) == 2 * (3 * layer + 0.5 * 24 * (24 + 100))
+
+
 def score(language, recipe, scores, **more):
     tasks = {task: {"score": value, "interval": [value - 3, value + 3]} for task, value in scores.items()}
     size = None if recipe == "teacher" else "maximum"
