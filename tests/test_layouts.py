@@ -94,6 +94,13 @@ def test_other_opsets(tmp_path, opset):
     assert quantize(made, tmp_path / "small", scheme="int8-tables4").history[-1].details["error"] < 0.5
 
 
+def test_an_opset_that_onnx_lacks_is_told_before_anything_is_written(tmp_path):
+    one = replace(bundle("bert", "token", layers=1), history=(Step("finetune", {"task": {"kind": "pos"}}),))
+    with pytest.raises(InputError, match="opset 99: the installed onnx knows 18 to"):
+        export(one, tmp_path / "out", form=Format(opset=99))
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_opset_that_the_runtime_lacks_is_one_line(plain, tmp_path, run):
     folder = tmp_path / "new"
     shutil.copytree(plain.folder, folder)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgecompress.artifact import DEFAULT_WORD_PATTERN, Artifact, open_artifact, seal
 from edgecompress.encoder.bundle import save_tokenizer
 from edgecompress.encoder.surgery import copy_of
-from edgecompress.errors import SourceError
+from edgecompress.errors import InputError, SourceError
 from edgecompress.export.graph import read, write
 from edgecompress.export.naming import name_weights, without_token_types
 from edgecompress.export.parity import check_parity
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 HEADS = {"text": "ForSequenceClassification", "token": "ForTokenClassification"}
 MODEL_FILE = "model.onnx"
+OLDEST_OPSET = 18  # that torch writes
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,10 @@ def export(
     The graph takes input_ids and attention_mask (batch, length) int64 and gives logits (batch, labels), or for token
     tasks (batch, length, labels). Before the folder appears, its logits are compared with torch's at several shapes and
     on ``texts``. ``task`` is needed only for a model that edgecompress did not fine-tune. Raises SourceError for a
-    model without a fitting head, CheckError when the logits differ, OutputError when ``target`` cannot be written.
+    model without a fitting head, InputError for operators that the installed onnx does not know, CheckError when the
+    logits differ, OutputError when ``target`` cannot be written.
     """
+    _check_opset(form.opset)
     row = _task(bundle, task)
     labels = tuple(bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels))
     with new_folder(target, replace=replace) as draft:
@@ -87,6 +90,16 @@ def export(
             )
         )
     return open_artifact(target)
+
+
+def _check_opset(opset: int) -> None:
+    from onnx.defs import onnx_opset_version
+
+    if not OLDEST_OPSET <= opset <= onnx_opset_version():
+        raise InputError(
+            f"opset {opset}: the installed onnx knows {OLDEST_OPSET} to {onnx_opset_version()}; the default is "
+            f"{Format().opset}"
+        )
 
 
 def _task(bundle: Bundle, named: str) -> Task:
