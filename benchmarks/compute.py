@@ -1,4 +1,4 @@
-"""How much arithmetic the training of retention.py's students takes: operations, which are the same on any machine.
+"""How much arithmetic the training of retention.py's students takes, in operations.
 
     export EDGECOMPRESS_DATA=/the/folder
     python benchmarks/compute.py slk -o WORK
@@ -8,8 +8,11 @@ operations do (2 for a multiplication and an addition). Counted for ``default`` 
 counts in a forward pass of each stage's very shape (matrix products and attention), three times that where it is
 trained, once where a teacher is asked, times the tokens that the stage goes over: steps × batch × length of packed
 text, and of a task its examples with their copies and the unlabelled lines. Decoding to the vocabulary is counted at
-the positions where it happens. Left out: padding, validation and export. WORK holds the trimmed teacher. Results are in
-benchmarks/results/compute, one file a language.
+the positions where it happens, and so are relations and the projections to a teacher's width. Left out: padding, what a
+head starts from, least squares, validation and export. ``operations`` are those of one process on a CPU, which
+remembers what the teacher said in the first pass over a text; ``operations_asked_again`` those of several processes, or
+of a GPU, where it is asked in every pass. WORK holds the trimmed teacher. Results are in benchmarks/results/compute,
+one file a language.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any
 
 import click
 import torch
-from retention import LANGUAGES, recipe_of_row
+from retention_recipes import LANGUAGES, recipe_of_row
 from rich.console import Console
 from students import HEADLINE, PAPER_SIZES, ROOT, Entry, name_of
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,7 +44,7 @@ from edgecompress.training.soft import unlabelled
 
 RESULTS = ROOT / "benchmarks" / "results" / "compute"
 MASKED = 0.15
-READ = {"prune": (65_536, 3, MASKED), "truncate": (32_768, 1, 0.0)}  # tokens, passes' worth of work, decoded share
+READ = {"prune": 65_536, "truncate": 32_768}  # tokens
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Shape:
     heads: int
 
 
+Counts = tuple[float, float]  # where the teacher is asked once of a text, and where in every pass
 TEACHER = Shape(12, 384, 1536, 12)
 
 
@@ -75,10 +79,9 @@ def main(language: str, output: Path) -> None:
         for size in PAPER_SIZES:
             raw = row_of(language, kind, size)
             found = _stages(raw["stages"], _text(language, raw, output))
-            total = sum(stage["operations"] for stage in found)
-            made = {"of": raw["stages"], "stages": found, "operations": total}
-            rows.append({"recipe": kind, "size": size, **made})
-            click.echo(f"{language} {kind} {size}: {total / 1e12:.0f} TFLOP")
+            total = {key: sum(stage[key] for stage in found) for key in ("operations", "operations_asked_again")}
+            rows.append({"recipe": kind, "size": size, **total, "stages": found, "of": raw["stages"]})
+            click.echo(f"{language} {kind} {size}: " + ", ".join(f"{count / 1e12:.0f}" for count in total.values()))
     write_json(RESULTS / f"{language}.json", {"language": language, "torch": torch.__version__, "rows": rows})
 
 
@@ -99,23 +102,23 @@ def _text(language: str, raw: Mapping[str, Any], output: Path) -> Text:
 
 def _stages(entries: Sequence[Entry], text: Text) -> list[dict[str, Any]]:
     """Return what each stage takes, in order; those that train nothing and read nothing take nothing."""
-    shapes, found, last = {"trim": TEACHER}, [], "trim"
+    shapes, found, last, decodes = {"trim": TEACHER}, [], "trim", False
     for entry in entries:
         source = shapes[entry.get("from", last)]
         shape, last = _cut(source, entry), name_of(entry)
         shapes[last] = shape
+        decodes = decodes or entry["stage"] == "adapt"
+        teacher = shapes[entry["teacher"]] if "teacher" in entry else None
         if entry["stage"] == "finetune":
-            taught = shapes[entry["teacher"]] if "teacher" in entry else None
-            counts = {f"{last}-{task}": _tuning(entry, task, (shape, taught), text) for task in entry["tasks"]}
+            counts = {f"{last}-{task}": _tuning(entry, task, (shape, teacher), text) for task in entry["tasks"]}
         elif entry["stage"] in READ:
-            tokens, passes, decoded = READ[entry["stage"]]
-            counts = {last: passes * tokens * forward(source, 128, len(text.tokenizer), decoded)}
+            counts = {last: _reading(entry, source, len(text.tokenizer) if decodes else 0)}
         elif "training" in entry:
-            teacher = shapes[entry["teacher"]] if "teacher" in entry else source
-            counts = {last: _imitating(entry, shape, teacher, len(text.tokenizer))}
+            counts = {last: _imitating(entry, shape, teacher or source, len(text.tokenizer))}
         else:
             counts = {}
-        found += [{"name": name, "operations": round(count)} for name, count in counts.items()]
+        for name, (once, asked_again) in counts.items():
+            found.append({"name": name, "operations": round(once), "operations_asked_again": round(asked_again)})
     return found
 
 
@@ -123,28 +126,57 @@ def _cut(shape: Shape, entry: Entry) -> Shape:
     return replace(shape, **{key: entry[key] for key in ("layers", "hidden", "ffn", "heads") if key in entry})
 
 
-def _imitating(entry: Entry, shape: Shape, teacher: Shape, vocabulary: int) -> float:
-    """Return what an adaptation takes, or a distillation: its teacher is asked of every text once, or where tokens are
-    masked anew, of every pass.
-    """
+def _reading(entry: Entry, shape: Shape, vocabulary: int) -> Counts:
+    """Return what choosing takes: importance goes forward and back, hidden states and refitting forward alone."""
+    method, attention = entry.get("method", "activation"), entry.get("attention", "head-aligned")
+    passes = 3
+    if entry["stage"] == "truncate":
+        passes = 3 * (attention != "first-k") + 2 * (method != "first-k")
+    count = passes * READ[entry["stage"]] * forward(shape, 128, vocabulary, MASKED if vocabulary else 0.0)
+    return count, count
+
+
+def _imitating(entry: Entry, shape: Shape, teacher: Shape, vocabulary: int) -> Counts:
+    """Return what an adaptation takes, or a distillation; where tokens are masked anew, its teacher is always asked."""
     training = Training(**entry["training"])
-    tokens = training.steps * training.batch_size * training.max_length
+    length, tokens = training.max_length, training.steps * training.batch_size * training.max_length
     if entry["stage"] == "adapt":
-        return 3 * tokens * forward(shape, training.max_length, vocabulary, MASKED)
+        count = 3 * tokens * forward(shape, length, vocabulary, MASKED)
+        return count, count
     goal = Objective(**entry.get("objective", {}))
     decoded = (1.0 if goal.logits_at == "all" else goal.mask) if goal.logits or goal.mlm else 0.0
-    once = training.examples * training.max_length
-    asked = min(tokens, once) if once and not decoded else tokens
-    said = asked * forward(teacher, training.max_length, vocabulary, decoded if goal.logits else 0.0)
-    return said + 3 * tokens * forward(shape, training.max_length, vocabulary, decoded)
+    mine = 3 * tokens * (forward(shape, length, vocabulary, decoded) + _beside(goal, shape, teacher, length))
+    said = forward(teacher, length, vocabulary, decoded if goal.logits else 0.0)
+    said += _relations(teacher, length) if goal.relations else 0.0
+    once = training.examples * length
+    return mine + said * (min(tokens, once) if once and not decoded else tokens), mine + said * tokens
 
 
-def _tuning(entry: Entry, task: str, shapes: tuple[Shape, Shape | None], text: Text) -> float:
+def _beside(goal: Objective, shape: Shape, teacher: Shape, length: int) -> float:
+    """Return what imitation takes beside the student's own pass: projections, and relations."""
+    pairs = {"all": shape.layers + 1, "middle-last": 2, "last": 1}[goal.hidden_layers] if goal.hidden else 0
+    return pairs * _projection(shape, teacher) + (_relations(shape, length) if goal.relations else 0.0)
+
+
+def _projection(shape: Shape, teacher: Shape) -> float:
+    return 2.0 * shape.hidden * teacher.hidden
+
+
+def _relations(shape: Shape, length: int) -> float:
+    """Return the operations of a token: of queries, keys and values with their own kind."""
+    return 3.0 * 2 * length * shape.hidden
+
+
+def _tuning(entry: Entry, task: str, shapes: tuple[Shape, Shape | None], text: Text) -> Counts:
     training, (shape, teacher) = Training(**entry["training"]), shapes
     lengths = _lengths(entry, task, text, training.max_length)
     mine = sum(forward(shape, length, 0, 0.0) * length for length in lengths)
-    theirs = sum(forward(teacher, length, 0, 0.0) * length for length in lengths) if teacher else 0.0
-    return 3 * training.epochs * mine + theirs
+    theirs = 0.0
+    if teacher:
+        theirs = sum(forward(teacher, length, 0, 0.0) * length for length in lengths)
+        mine += sum(lengths) * _projection(shape, teacher) if Soft(**entry.get("soft", {})).states else 0.0
+    count = 3 * training.epochs * mine + theirs
+    return count, count
 
 
 def _lengths(entry: Entry, task: str, text: Text, limit: int) -> list[int]:

@@ -63,7 +63,7 @@ def main(rounds: int) -> None:
     scratch.cleanup()
     row = {
         "ratio": ratios["default"], "tokens_per_second": speed["default"],
-        "ratio_same_losses": ratios["paper-losses"], "ratio_later_passes": ratios["remembered"],
+        "ratio_masked_losses": ratios["paper-losses"], "ratio_later_passes": ratios["remembered"],
         "median": speed, "all": seconds,
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1), "host": asdict(host()),
     }  # fmt: skip

@@ -64,22 +64,24 @@ def retention() -> str:
 
 def _operations() -> str:
     """Return how much training our recipe takes beside the paper's, in operations."""
-    said = []
-    for size in PAPER_SIZES:
-        ratios = {path.stem: _ratio(path, size) for path in sorted((RESULTS / "compute").glob("*.json"))}
-        said.append(
-            f"{', '.join(f'{language} {ratio:.2f}' for language, ratio in ratios.items())} at {size} compression"
-        )
-    return (
-        "Training of `default`, the fine-tuned teachers that it learns from included, takes "
-        f"{'; '.join(said)} times the floating-point operations of `paper`'s (`benchmarks/compute.py`)."
+    paths = sorted((RESULTS / "compute").glob("*.json"))
+    if not paths:
+        return ""
+    title = (
+        "Training of `default`, the fine-tuned teachers that it learns from included, in floating-point operations "
+        "(`benchmarks/compute.py`), beside `paper`'s at the same size: on a CPU, where what the teacher said is "
+        "remembered, and in brackets where it is asked again in every pass, as on a GPU:"
     )
+    head = [f"| student | {' | '.join(path.stem for path in paths)} |", "|---|" + "---:|" * len(paths)]
+    rows = [f"| {size} | {' | '.join(_beside_paper(path, size) for path in paths)} |" for size in PAPER_SIZES]
+    return "\n".join([title, "", *head, *rows])
 
 
-def _ratio(path: Path, size: str) -> float:
+def _beside_paper(path: Path, size: str) -> str:
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    taken = {row["recipe"]: float(row["operations"]) for row in rows if row["size"] == size}
-    return taken["default"] / taken["paper"]
+    taken = {row["recipe"]: row for row in rows if row["size"] == size}
+    once, again = (taken["default"][key] / taken["paper"][key] for key in ("operations", "operations_asked_again"))
+    return f"× {once:.2f} (× {again:.2f})"
 
 
 def _drops(tasks: Mapping[str, Mapping[str, Any]]) -> list[float]:
@@ -103,22 +105,23 @@ def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, An
                 drops = [drop for tasks in of.values() for drop in _drops(tasks)]
                 mark = "†" if any(row["recipe_changed"] for tasks in of.values() for row in tasks.values()) else ""
                 shown = f"{mean(drops):.1f} ± {_uncertainty(list(of.values())):.1f} %{mark}"
-                said.append(f"{recipe} {shown} ({', '.join(sorted(of))}: {len(drops)} scores{_most(recipe, of)})")
+                said.append(f"{recipe} {shown} ({', '.join(sorted(of))}: {len(drops)} scores{_more(recipe, of)})")
         if said:
             lines.append(f"- {size} compression: {'; '.join(said)}")
     lines += _of_the_same(rows)
     steps = sum(stage.get("training", {}).get("steps", 0) for stage in shipped("paper-e5-small")["stages"])
     title = (
-        "Mean drop, in percent of the teacher's scores, below 0 where the student is better; ±: what the test examples "
-        "leave open (95 %, errors of all scores taken as independent), seeds not counted. `paper` is its method on "
+        "Mean drop, in percent of the teacher's scores, below 0 where the student is better; ±: from the scores' 95 % "
+        "bootstrap intervals, taken as independent, though languages share topic's sentences and a student has its "
+        "teacher's examples; seeds not counted. `paper` is its method on "
         f"this teacher and within this budget ({steps:,} steps); the paper itself, on mBERT and XLM-R and with far "
         "more of them, reports 8 to 13 % at maximum compression, 2 to 10 % at moderate:"
     )
     return "\n".join([title, "", *lines])
 
 
-def _most(recipe: str, of: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Return the score that our recipe loses most of, which a mean hides."""
+def _more(recipe: str, of: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return what a mean of our recipe hides: the score that it loses most of, and those that it gains."""
     if recipe != "default":
         return ""
     drop, language, task = max(
@@ -127,7 +130,8 @@ def _most(recipe: str, of: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str
         for task in HEADLINE
         if task in tasks
     )
-    return f"; most in {language} {task}, {drop:.1f} %"
+    drops = [max(0.0, drop) for tasks in of.values() for drop in _drops(tasks)]
+    return f"; most in {language} {task}, {drop:.1f} %; {mean(drops):.1f} % where a gain counts as no loss"
 
 
 def _uncertainty(made: Sequence[Mapping[str, Mapping[str, Any]]]) -> float:

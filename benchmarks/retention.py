@@ -29,8 +29,10 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from retention_recipes import LANGUAGES, RECIPES, SHAPES, of_tasks, recipe_of_row
+from retention_summary import note_of, rows_of
 from rich.console import Console
-from students import HEADLINE, PAPER_SIZES, ROOT, Entry, name_of, random_weights, shipped
+from students import HEADLINE, PAPER_SIZES, ROOT, random_weights
 
 from edgecompress import deliver, pipeline
 from edgecompress import recipe as recipes
@@ -47,17 +49,7 @@ from edgecompress.tasks.examples import Example, read_examples
 from edgecompress.tasks.scores import score
 
 RESULTS = ROOT / "benchmarks" / "results" / "retention"
-LANGUAGES = ("mlt", "slk", "swh")
-RECIPES = ("teacher", "default", "paper", "cut-only", "scratch")
-SHAPES: Mapping[str, Mapping[str, int]] = {
-    "moderate": {"hidden": 276, "heads": 12},  # the paper's 564 and 312 of 768, of this teacher's 384; heads are ours
-    "maximum": {"hidden": 156, "heads": 6},
-    "shallow": {"hidden": 192, "heads": 6, "ffn": 1152, "layers": 3},  # as many parameters as maximum, half the layers
-}
-SHARED = ("trim", "teacher")  # stages that every run of a language has in common
-LONGER = 3  # times the epochs where no copies and unlabelled lines are mixed in
 RESAMPLES = 300
-FEW = 1024  # tokens
 
 
 @click.group()
@@ -78,7 +70,7 @@ def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...
     """Make one student for LANGUAGE (or fine-tune the teacher) and score it on its four tasks."""
     out, split, repeat = output / language, more["split"], more["repeat"]
     with progress(Console()), pipeline.exclusive(out):
-        raw = _of_tasks(recipe_of_row(language, kind, size, seed), tasks)
+        raw = of_tasks(recipe_of_row(language, kind, size, seed), tasks)
         if kind == "scratch":
             raw = _from_scratch(raw, out)
         name, plan = raw["name"], recipes.parse(raw, ROOT / "models" / f"e5-small-{language}", f"{language} {kind}")
@@ -110,61 +102,6 @@ def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...
 
 def _tasks_in(target: Path) -> dict[str, Any]:
     return dict(json.loads(target.read_text(encoding="utf-8"))["tasks"]) if target.exists() else {}
-
-
-def recipe_of_row(language: str, kind: str, size: str, seed: int) -> dict[str, Any]:
-    """Return the recipe of one row: the shipped one's stages, at this width, with this seed, under names of its own.
-
-    Trimming and the fine-tuned teacher are shared by all rows of a language, what comes before the width by its sizes,
-    what comes before fine-tuning by its seeds.
-    """
-    whole = shipped(f"e5-small-{language}")
-    shared = [e for e in whole["stages"] if name_of(e) in SHARED]
-    entries = [dict(e) for e in shipped("paper-e5-small")["stages"]] if kind == "paper" else whole["stages"]
-    own = [] if kind == "teacher" else [dict(e) for e in entries if name_of(e) not in SHARED]
-    named, shape = {name: name for name in SHARED}, SHAPES[size]
-    wide = "ffn" in shape  # all stages depend on the size
-    for entry in own:
-        old, wide = name_of(entry), wide or entry["stage"] == "truncate"
-        cut = entry["stage"] in ("prune", "truncate")
-        whose = "default" if cut and kind not in ("paper", "scratch") else kind
-        if cut and kind == "scratch":
-            entry["tokens"] = FEW  # its shape alone is used
-        last = f"s{seed}" if entry["stage"] == "finetune" else old
-        entry["name"] = named[old] = "-".join([whose, *([size] if wide else []), last])
-        entry.update({key: named[entry[key]] for key in ("from", "teacher") if key in entry})
-        entry.update({key: value for key, value in shape.items() if key in entry})
-        if "corpora" in entry and kind == "paper":  # one recipe for all languages
-            entry["corpora"] = [language]
-        if entry["stage"] == "finetune":
-            entry["training"] = {**entry["training"], "seed": seed}
-    if own:
-        own[0].setdefault("from", "trim")
-    if kind in ("cut-only", "scratch"):
-        own = [_untrained(e) for e in own]
-    name = own[-1]["name"] if own else "teacher"
-    if own and not any(entry.get("teacher") == "teacher" for entry in own):
-        shared = [e for e in shared if name_of(e) != "teacher"]  # nobody learns from it
-    common = {key: whole[key] for key in ("teacher", "data", "corpora", "tasks")}
-    return {**common, "name": name, "stages": [*shared, *own], "export": {"stages": [name], "schemes": []}}
-
-
-def _of_tasks(raw: dict[str, Any], tasks: tuple[str, ...]) -> dict[str, Any]:
-    """Leave the fine-tuning of these tasks alone, where any are named."""
-    stages = [
-        {**e, "tasks": [t for t in e["tasks"] if t in tasks]} if tasks and "tasks" in e else e for e in raw["stages"]
-    ]
-    return {**raw, "stages": [e for e in stages if e.get("tasks", True)]}
-
-
-def _untrained(entry: Entry) -> Entry:
-    """Leave the cut of a distillation and none of its training; of fine-tuning what has no teacher."""
-    if entry["stage"] == "distill":
-        return {**entry, "training": {"steps": 0}}
-    if entry["stage"] != "finetune":
-        return entry
-    alone = {key: value for key, value in entry.items() if key not in ("teacher", "corpora", "soft")}
-    return {**alone, "training": {**entry["training"], "epochs": entry["training"]["epochs"] * LONGER}}
 
 
 def _from_scratch(raw: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -223,7 +160,7 @@ def summary() -> None:
         row
         for (language, size, kind), group in groups.items()
         if language in teachers
-        for row in _rows(group, teachers[language], {"language": language, "size": size, "recipe": kind})
+        for row in rows_of(group, teachers[language], {"language": language, "size": size, "recipe": kind})
     ]
     if not rows:
         raise click.ClickException(
@@ -235,95 +172,7 @@ def summary() -> None:
         means.setdefault((row["size"], row["recipe"]), []).append(row["drop_percent"])
     dropped = [{"size": size, "recipe": kind, "mean_drop_percent": round(mean(drops), 2), "scores": len(drops)}
                for (size, kind), drops in means.items()]  # fmt: skip
-    write_json(RESULTS / "summary.json", {"rows": rows, "mean_drops": dropped, "note": _note(runs)})
-
-
-def _note(runs: list[dict[str, Any]]) -> str:
-    threads = sorted({one["threads"] for one in runs})
-    return (
-        "Test splits. The teacher is multilingual-e5-small, dequantized from a 4-bit copy (not the paper's mBERT "
-        "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956,"
-        " as models/paper-e5-small has it, which says what differs; `default`: models/e5-small-*; `cut-only` and "
-        "`scratch`: the same shape without distillation, from that cut (along principal directions, where `paper` "
-        "keeps the first dimensions) and from random weights. "
-        f"{_alike(runs)}"
-        "for three times the epochs of `default`, which alone has swapped copies and unlabelled lines beside the "
-        "examples; the teacher has neither. Drop: relative to the teacher, mean of the tasks (–: not run). "
-        "Seeds vary fine-tuning: a run's distillation is done once a size; where a row says runs, teacher and "
-        "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
-        "the one that a student learnt from. Minutes: core-minutes of training halved, as "
-        "of two cores, by the clock and with other work beside them, the fine-tuned teachers that `default` learns "
-        f"from included (runs of {' or '.join(map(str, threads))} threads); those of different processors do not "
-        "compare, and swh's of `a` hold a fifth task (WikiANN). Rows that are not there have not been run."
-    )
-
-
-def _alike(runs: list[dict[str, Any]]) -> str:
-    """Return of which rows the note says that their tasks are fine-tuned alike."""
-    changed = any(one["recipe"] == "paper" and not _as_now(one) for one in runs)
-    if changed:
-        return "`cut-only` and `scratch` are fine-tuned alike (this form of `paper` with other settings), "
-    return "`paper`, `cut-only` and `scratch` are fine-tuned alike, "
-
-
-def _rows(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: dict[str, str]) -> list[dict[str, Any]]:
-    rows = []
-    for task in (t for t in teachers[0]["tasks"] if all(t in one["tasks"] for one in (*group, *teachers))):
-        average = mean(one["tasks"][task]["score"] for one in group)
-        of_teacher = mean(one["tasks"][task]["score"] for one in teachers)
-        rows.append(
-            {
-                **named,
-                "task": task,
-                "score": round(average, 2),
-                "teacher_score": round(of_teacher, 2),
-                "drop_percent": round(100 * (1 - average / of_teacher), 2),
-                "drop_uncertainty": round(_uncertainty(task, group, teachers), 2),
-                "parameters": group[0]["parameters"],
-                "seeds": len({one["seed"] for one in group}),
-                "runs": len(group),
-                "train_minutes": round(mean(_of_two_cores(one) for one in group), 1),
-                "minutes_by_cpu": _by_cpu(group),
-                "recipe_changed": not all(map(_as_now, group)),
-            }
-        )
-    return rows
-
-
-def _uncertainty(task: str, group: list[dict[str, Any]], teachers: list[dict[str, Any]]) -> float:
-    """Return half of a drop's 95 % interval, in points: of the scores' own, which are of the test examples alone, so
-    that several runs on them make it no narrower; the two are taken as independent.
-    """
-    scores, halves = [], []
-    for runs in (group, teachers):
-        found = [one["tasks"][task] for one in runs]
-        scores.append(mean(one["score"] for one in found))
-        halves.append(mean((one["interval"][1] - one["interval"][0]) / 2 for one in found))
-    return float(100 * np.hypot(halves[0], halves[1] * scores[0] / scores[1]) / scores[1])
-
-
-def _as_now(run: Mapping[str, Any]) -> bool:
-    """Whether the recipe is still the one that this run was of; who may be asked for a teacher is not looked at."""
-    whole = recipe_of_row(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])
-    now = _of_tasks(whole, tuple(run["tasks"]))["stages"]
-    if run["recipe"] == "scratch":  # it was run without the stages that make its shape
-        told = [[e["training"] for e in stages if e["stage"] == "finetune"] for stages in (run["stages"], now)]
-    else:
-        left = "" if run["recipe"] == "teacher" else "teacher"
-        told = [[e for e in stages if name_of(e) != left] for stages in (run["stages"], now)]
-    return bool(told[0] == told[1])
-
-
-def _by_cpu(group: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the mean minutes of the runs of each processor: those of two processors do not compare."""
-    by: dict[str, list[float]] = {}
-    for one in group:
-        by.setdefault(one["host"]["cpu"], []).append(_of_two_cores(one))
-    return {cpu: round(mean(minutes), 1) for cpu, minutes in sorted(by.items())}
-
-
-def _of_two_cores(run: Mapping[str, Any]) -> float:
-    return float(run["minutes"]) * int(run["threads"]) / 2
+    write_json(RESULTS / "summary.json", {"rows": rows, "mean_drops": dropped, "note": note_of(runs)})
 
 
 if __name__ == "__main__":

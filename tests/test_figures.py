@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("EDGECOMPRESS_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture
@@ -48,6 +50,14 @@ def test_a_summary_is_that_of_its_results(script, monkeypatch, tmp_path, name, f
     assert done.exit_code == 0, done.output
     found, committed = (json.loads((one / "summary.json").read_text("utf-8")) for one in (tmp_path, results))
     assert found == committed, f"run python benchmarks/{name}.py summary"
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "models").glob("*/recipe.toml")), ids=lambda path: path.parent.name)
+def test_a_card_is_what_its_script_writes(script, recipe):
+    if not SHARED.is_dir():
+        pytest.skip(f"a recipe is read with its data: no {SHARED} (EDGECOMPRESS_DATA)")
+    shown = (recipe.parent / "card.md").read_text("utf-8")
+    assert shown == script("cards").text_of(recipe), "run python benchmarks/cards.py"
 
 
 def test_operations_are_counted_of_the_recipes_as_they_are(script):

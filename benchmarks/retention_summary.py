@@ -1,0 +1,131 @@
+"""The rows of retention.py's summary: means over runs, drops from the teacher's, and what stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from retention_recipes import SHAPES, of_tasks, recipe_of_row
+from students import HEADLINE, Entry, name_of
+
+
+def note_of(runs: list[dict[str, Any]]) -> str:
+    """Return what stands below the table: what the rows are, how they differ, and what they do not tell."""
+    threads = sorted({one["threads"] for one in runs})
+    return (
+        "Test splits. Maximum: hidden size 156, moderate: 276, of the teacher's 384; both 6 of 12 layers and FFN 1024 "
+        "of 1536. The teacher is multilingual-e5-small, dequantized from a 4-bit copy (not the paper's mBERT "
+        "or XLM-R), its vocabulary trimmed to 20,000 pieces, fine-tuned. `paper`: the method of arXiv 2505.16956,"
+        " as models/paper-e5-small has it, which says what differs, and for the epochs that it names, in every "
+        "language; `default`: models/e5-small-*; `cut-only` and `scratch`: the same shape without distillation, from "
+        "that cut (along principal directions, where `paper` keeps the first dimensions) and from random weights, "
+        "heads included, fine-tuned for three times the epochs of `default`. That one alone has swapped copies and "
+        "unlabelled lines beside the examples, Slovak's NER lines of Wikipedia; the teacher has neither. Drop: "
+        "relative to the teacher, mean of the tasks (–: not run). "
+        "Seeds vary fine-tuning: a run's distillation is done once a size; where a row says runs, teacher and "
+        "distillation were made again, scores are means of the runs, and drops are from the teachers' mean, not from "
+        "the one that a student learnt from. Minutes: core-minutes of training halved, as "
+        "of two cores, by the clock and with other work beside them, the fine-tuned teachers that `default` learns "
+        f"from included (runs of {' or '.join(map(str, threads))} threads); those of different processors do not "
+        f"compare{_longer(runs)}. Rows that are not there have not been run. `default` of mlt and swh is of before two "
+        "changes of the code: relations in single precision, and swapped copies that leave the marks of pieces alone."
+        f"{_blind(runs)}"
+    )
+
+
+def _longer(runs: list[dict[str, Any]]) -> str:
+    """Return whose minutes hold more tasks than the table shows."""
+    more: dict[str, set[str]] = {}
+    for one in runs:
+        if set(one["tasks"]) - set(HEADLINE):
+            more.setdefault(one["language"], set()).add(f"`{one['recipe']}`")
+    return "".join(f", and {language}'s of {', '.join(sorted(of))} hold a fifth task" for language, of in more.items())
+
+
+def _blind(runs: list[dict[str, Any]]) -> str:
+    """Return on which tests random weights are as good as the teacher."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for one in runs:
+        for task in HEADLINE:
+            if task in one["tasks"]:
+                found.setdefault((one["language"], task, one["recipe"]), []).append(one["tasks"][task]["score"])
+    blind = [
+        f"{language} {task}"
+        for (language, task, recipe), scores in sorted(found.items())
+        if recipe == "scratch" and mean(scores) >= mean(found.get((language, task, "teacher"), [101.0]))
+    ]
+    return (
+        f" Where random weights score no lower than the teacher, a test tells nothing: {', '.join(blind)}."
+        if blind
+        else ""
+    )
+
+
+def rows_of(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a row a task that all of a group's runs and all teachers have."""
+    rows = []
+    for task in (t for t in teachers[0]["tasks"] if all(t in one["tasks"] for one in (*group, *teachers))):
+        average = mean(one["tasks"][task]["score"] for one in group)
+        of_teacher = mean(one["tasks"][task]["score"] for one in teachers)
+        rows.append(
+            {
+                **named,
+                "task": task,
+                "score": round(average, 2),
+                "teacher_score": round(of_teacher, 2),
+                "drop_percent": round(100 * (1 - average / of_teacher), 2),
+                "drop_uncertainty": round(_uncertainty(task, group, teachers), 2),
+                "parameters": group[0]["parameters"],
+                "seeds": len({one["seed"] for one in group}),
+                "runs": len(group),
+                "train_minutes": round(mean(_of_two_cores(one) for one in group), 1),
+                "minutes_by_cpu": _by_cpu(group),
+                "recipe_changed": not all(map(_as_now, group)),
+            }
+        )
+    return rows
+
+
+def _uncertainty(task: str, group: list[dict[str, Any]], teachers: list[dict[str, Any]]) -> float:
+    """Return half of a drop's 95 % interval, in points: of the scores' own, which are of the test examples alone, so
+    that several runs on them make it no narrower; the two are taken as independent.
+    """
+    scores, halves = [], []
+    for runs in (group, teachers):
+        found = [one["tasks"][task] for one in runs]
+        scores.append(mean(one["score"] for one in found))
+        halves.append(mean((one["interval"][1] - one["interval"][0]) / 2 for one in found))
+    return float(100 * np.hypot(halves[0], halves[1] * scores[0] / scores[1]) / scores[1])
+
+
+def _as_now(run: Mapping[str, Any]) -> bool:
+    """Whether the recipe is still the one that this run was of; who may be asked for a teacher is not looked at."""
+    whole = recipe_of_row(run["language"], run["recipe"], run["size"] or next(iter(SHAPES)), run["seed"])
+    now = of_tasks(whole, tuple(run["tasks"]))["stages"]
+    if run["recipe"] == "scratch":  # it was run without the stages that make its shape
+        told = [
+            [e["training"] for e in _each_task(stages) if e["stage"] == "finetune"] for stages in (run["stages"], now)
+        ]
+    else:
+        left = "" if run["recipe"] == "teacher" else "teacher"
+        told = [[e for e in _each_task(stages) if name_of(e) != left] for stages in (run["stages"], now)]
+    return bool(told[0] == told[1])
+
+
+def _each_task(stages: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with one task each, so that it does not matter which of them stand together."""
+    return [e for one in stages for e in ([{**one, "tasks": [t]} for t in one["tasks"]] if "tasks" in one else [one])]
+
+
+def _by_cpu(group: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the mean minutes of the runs of each processor: those of two processors do not compare."""
+    by: dict[str, list[float]] = {}
+    for one in group:
+        by.setdefault(one["host"]["cpu"], []).append(_of_two_cores(one))
+    return {cpu: round(mean(minutes), 1) for cpu, minutes in sorted(by.items())}
+
+
+def _of_two_cores(run: Mapping[str, Any]) -> float:
+    return float(run["minutes"]) * int(run["threads"]) / 2
