@@ -137,12 +137,11 @@ def _row(path: Path, number: int, line: str) -> str:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
-    text = row.get("text") if isinstance(row, dict) else None
+    text, tokens = (row.get(key) if isinstance(row, dict) else None for key in ("text", "tokens"))
+    if not isinstance(text, str) and isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
+        text = " ".join(tokens)
     if isinstance(text, str):  # half of a pair, which JSON can escape and no tokenizer reads
         return _LONE.sub("\ufffd", text) if "\\u" in line else text
-    tokens = row.get("tokens") if isinstance(row, dict) else None
-    if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
-        return " ".join(tokens)
     raise CorpusError(f'{path}, line {number}: a row needs "text" (a string) or "tokens" (a list of strings)')
 
 

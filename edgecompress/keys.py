@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from edgecompress.corpus import Corpus, dataset_parts
 from edgecompress.files import sha256
 from edgecompress.stages.record import plain
+from edgecompress.training.steps import processes
 
 _CODE = ("encoder", "stages", "tasks", "training", "runtime/encoding.py", "corpus.py", "options.py", "words.py")
-_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "seqeval", "scikit-learn", "gflanguages")
 
 
 def digest(content: Any) -> str:
@@ -39,6 +40,14 @@ def stage_key(stage: str, arguments: Mapping[str, Any], before: str, teachers: S
     return digest([stage, options, files, before, list(teachers), code_digest(_CODE)])
 
 
+def work_name(key: str) -> str:
+    """Return the name of the folder where what makes the result of this key keeps its checkpoints.
+
+    How many processes trained is part of it: steps and epochs of other batches are no place to go on from.
+    """
+    return key[:16] if processes() == 1 else f"{key[:16]}-{processes()}"
+
+
 def model_key(ref: str) -> str:
     """Return the key of a model that is not a result of ours: the content of a folder, or the name of a source."""
     folder = Path(ref).expanduser()
@@ -52,8 +61,15 @@ def code_digest(parts: tuple[str, ...]) -> str:
     """Return a hash of these files and folders of the package, and of the libraries that they call."""
     root = Path(__file__).parent
     files = [path for part in parts for path in ([root / part] if part.endswith(".py") else (root / part).glob("*.py"))]
-    libraries = {name: version(name) for name in _LIBRARIES}
+    libraries = {name: _version(name) for name in _LIBRARIES}
     return digest([libraries, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # an extra's, which only some options call
+        return ""
 
 
 def _files(value: Any) -> list[Path]:

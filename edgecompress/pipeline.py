@@ -19,7 +19,7 @@ from pathlib import Path
 from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.errors import OutputError
 from edgecompress.files import drafts_in, new_folder, output_error, write_json
-from edgecompress.keys import model_key, stage_key, teachers_of
+from edgecompress.keys import model_key, stage_key, teachers_of, work_name
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
@@ -96,7 +96,7 @@ def _place(recipe: Recipe, name: str, out: Path) -> str:
 
 
 def _work(out: Path, key: str) -> Path:
-    return out / ".work" / key[:16]
+    return out / ".work" / work_name(key)
 
 
 def _seconds_before(work: Path) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompress import corpus as corpora
 from edgecompress.binding import parameters
-from edgecompress.encoder.arch import architecture, resized, size
+from edgecompress.encoder.arch import architecture, longest_input, resized, size
 from edgecompress.errors import ArchitectureError, CorpusError, RecipeError, TaskDataError
 from edgecompress.keys import teachers_of
 from edgecompress.options import TaskFiles
@@ -148,6 +148,8 @@ def _check_truncation(node: Node, after: PretrainedConfig, before: PretrainedCon
 
 def _check_learning(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
     """Raise RecipeError for a teacher that a stage before makes, and that does not fit, or a head that none leaves."""
+    training = node.arguments.get("training", parameters(STAGES[node.stage].run)["training"].default)
+    check_length(after.config, min(training.max_length, longest_input(after.config)))
     tasks = node.arguments["tasks"] if node.stage == "multitask" else (node.arguments["task"],)
     for task, name in zip(tasks, teachers_of(node.arguments), strict=False):  # there may be none
         if name in models:

@@ -213,7 +213,10 @@ def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:
     if source not in draft.names:
         context.problem(f"{where}: `from` names no earlier stage {source!r}{near(source, draft.names)}")
     tasks = entry.pop("tasks", None) if kind == "finetune" else None
-    for task in tasks if isinstance(tasks, list) else [None]:
+    if tasks is not None and not (isinstance(tasks, list) and tasks and "task" not in entry):
+        context.problem(f"{where}: tasks is {tasks!r}: give a list of one task or more, and no `task` beside it")
+        return
+    for task in tasks or [None]:
         given = entry if task is None else {**entry, "task": task}
         name = group if task is None else f"{group}-{task}"
         if name in draft.names or not re.fullmatch(r"[\w.-]+", name):

@@ -49,12 +49,20 @@ def test_wordpiece_shows_what_goes_on_in_a_word():
 def test_a_byte_level_token_is_what_its_bytes_say():
     words = [" žena", " Žena", " mačka", " Čaj", "ťou", "ovi"]
     written = [ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(word)[0][0] for word in words]
-    tokens = ["<s>", *written, "Å", "Ä"]  # the last two are the first bytes of letters
+    tokens = ["<s>", *written, "Å", "Ä", "eÅ", "aÄ"]  # the first two are the first bytes of letters; these end so
     tokenizer = _tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, []), "<s>")
     tokenizer.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     spelt = dict(zip(words, written, strict=True))
     expected = [(" žena", " mačka"), (" Žena", " Čaj"), ("ťou", "ovi")]
     assert _together(tokenizer) == {frozenset(spelt[word] for word in group) for group in expected}
+
+
+def test_bytes_and_added_tokens_stand_alone():
+    tokens = ["<s>", "<0xF0>", "<0x0A>", ",", ".", "一个", "人", "7", "8"]
+    model = models.BPE({token: index for index, token in enumerate(tokens)}, [], byte_fallback=True)
+    tokenizer = _tokenizer(model, "<s>")
+    tokenizer.add_tokens(["(unused1)", "(unused2)"])
+    assert _together(tokenizer) == set(map(frozenset, [(",", "."), ("一个", "人"), ("7", "8")]))
 
 
 def test_neighbours_are_near_and_of_the_same_place():

@@ -43,6 +43,8 @@ def test_every_kind_gives_the_same_stripped_lines(tmp_path: Path) -> None:
 def test_half_of_a_pair_is_read_as_the_character_of_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl").write_text('{"text": "dobrý deň \\ud83d"}\n{"text": "\\ud83d\\ude00"}\n', encoding="utf-8")
     assert read(tmp_path / "cut.jsonl") == ["dobrý deň \ufffd", "😀"]
+    (tmp_path / "words.jsonl").write_text('{"tokens": ["deň", "\\ud83d"]}\n', encoding="utf-8")
+    assert read(tmp_path / "words.jsonl") == ["deň \ufffd"]
 
 
 def test_files_are_read_in_order_and_an_empty_one_among_them_is_fine(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from tiny_models import bundle, corpus
 
 from edgecompress.encoder.bundle import save
-from edgecompress.keys import model_key, stage_key
+from edgecompress.keys import model_key, stage_key, work_name
 from edgecompress.options import Selection
 
 
@@ -14,6 +14,13 @@ def test_the_order_in_which_options_are_written_is_no_option(tmp_path):
     assert stage_key("trim", dict(reversed(options.items())), "before") == key
     (tmp_path / "keep.txt").write_text("dub\n")
     assert stage_key("trim", options, "before") != key
+
+
+def test_checkpoints_of_several_processes_lie_elsewhere(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    alone = work_name("0123456789abcdef0123")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (alone, work_name("0123456789abcdef0123")) == ("0123456789abcdef", "0123456789abcdef-4")
 
 
 def test_a_model_at_home_is_known_by_its_content(tmp_path, monkeypatch):

@@ -32,6 +32,13 @@ def test_logits_loss_of_known_distributions():
     assert float(logits_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]), "mse", 1.0)) == 2.0
 
 
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_logits_loss_is_summed_in_single_precision(kind):
+    student, teacher = (8 * torch.randn(2, 1, 20_000)).bfloat16()
+    exact = logits_loss(student.double().float(), teacher.double().float(), kind, 1.0)
+    assert float(logits_loss(student, teacher, kind, 1.0)) == pytest.approx(float(exact), rel=1e-6)
+
+
 def test_hidden_loss_is_in_units_of_the_teachers_variance():
     teacher = torch.randn(4000, 6) * torch.tensor([1.0, 2.0, 3.0, 0.1, 5.0, 1.0]) + 7
     assert float(hidden_loss(teacher, teacher)) == 0

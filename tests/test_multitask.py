@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +13,7 @@ from test_surgery import every_family
 from test_trainer import in_pieces
 from tiny_models import bundle, corpus, same_weights, task_files
 
+from edgecompress.corpus import Corpus
 from edgecompress.encoder import sources
 from edgecompress.encoder.bundle import HEADS_FILE, save
 from edgecompress.encoder.heads import attach, encoder_of, frozen_encoder, head_state, load_head
@@ -220,9 +222,22 @@ def test_what_cannot_be_is_refused(tmp_path, tasks):
             multitask(made, training=QUICK, **given)
     save(finetune(made, task=topic, training=NONE), tmp_path / "topic")
     with pytest.raises(RecipeError, match="task pos: the teacher is a BertForSequenceClassification"):
-        multitask(made, tasks=(topic, pos), teacher=(str(tmp_path / "topic"),) * 2, training=NONE)
+        multitask(made, tasks=(topic, pos), teacher=(str(tmp_path / "topic"),) * 2, training=QUICK)
     with pytest.raises(RecipeError, match="a random head on a frozen encoder, and no training"):
         finetune(made, task=topic, head="random", encoder="frozen", training=NONE)
+
+
+def test_no_line_is_a_held_out_example_of_another_task(tmp_path):
+    made, topic, pos = bundle("bert", "none", layers=1), *(task_files(tmp_path, kind, 12) for kind in ("topic", "pos"))
+    row = json.loads(pos.test[0].read_text("utf-8").splitlines()[0])
+    (tmp_path / "line.txt").write_text(" ".join(row["tokens"]) + "\njedna iná veta\n", encoding="utf-8")
+    for name, task in (("topic", topic), ("pos", pos)):
+        save(finetune(made, task=task, training=NONE), tmp_path / name)
+    taught = {"teacher": (str(tmp_path / "topic"), str(tmp_path / "pos")), "soft": Soft(copies=0, lines=10)}
+    text = Corpus("line", (tmp_path / "line.txt",))
+    done = multitask(made, tasks=(topic, pos), corpora=(text,), **taught, training=QUICK)
+    told = done.history[-1].details["tasks"]
+    assert {name: one["examples"] for name, one in told.items()} == {"topic": 12 + 1, "pos": 12 + 1}
 
 
 def test_two_tasks_of_one_kind_have_two_names(tmp_path):

@@ -119,6 +119,20 @@ MISTAKES = [
     ('stage="trim"; corpora=["slk"]; name="a b"', "the name 'a b' is taken or not made of"),
     ('stage="trim"; corpora=["slk"]; name="teacher"', "the name 'teacher' is taken"),
     ('stage="finetune"; tasks=["topic", "topic"]', "the name 'finetune-topic' is taken"),
+    ('stage="finetune"; tasks=[]', "tasks is []: give a list of one task or more"),
+    ('stage="finetune"; tasks="topic"', "tasks is 'topic': give a list of one task or more"),
+    ('stage="finetune"; tasks=["topic"]; task="names"', "and no `task` beside it"),
+    ('stage="finetune"; tasks=["topic"]; training={epochs=1, max_length=2}', "max_length 2: this model takes 3 to 128"),
+    ('stage="finetune"; tasks=["topic"]; teacher="big"; training={epochs=0}', "a teacher, and no training"),
+    ('stage="finetune"; tasks=["topic"]; teacher="big"; soft={share=0, states=0}', "its states no weight"),
+    (
+        'stage="finetune"; tasks=["topic"]; teacher="big"; encoder="frozen"; soft={share=0, states=1}',
+        "its states no weight",
+    ),
+    (
+        'stage="distill"; corpora=["slk"]; objective={logits=1, logits_at="all", mask=0, relation_heads=4}',
+        "need masked tokens: give the objective a mask above 0",
+    ),
     ('stage="finetune"; tasks=["topics"]', "no task 'topics'; did you mean 'topic'?"),
     ('stage="finetune"', "option 'task' is missing"),
     (

@@ -52,6 +52,10 @@ def test_shares_are_as_stated(begin, end, first, last):
         assert [counts[task] for task in range(3)] == drawn.batches(epoch)
 
 
+def test_no_task_is_left_out_because_several_are_small():
+    assert sampler([1000, 10, 10], batch=32, sampling=Sampling(1.0, 1.0)).batches(0) == [30, 1, 1]
+
+
 def test_the_annealed_exponent_is_that_of_the_paper():
     """1 − 0.8 (e − 1)/(E − 1), of epochs counted from 1."""
     drawn = sampler([6400, 400], batch=1, epochs=5)

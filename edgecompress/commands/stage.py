@@ -252,12 +252,14 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
     require("torch", "transformers", "datasets", "accelerate", extra="compress")
     from edgecompress.encoder import sources
     from edgecompress.encoder.bundle import save
-    from edgecompress.keys import model_key, stage_key, teachers_of
+    from edgecompress.keys import model_key, stage_key, teachers_of, work_name
     from edgecompress.training.trainer import checkpoints_in
 
     console, began = terminal(), time.monotonic()
     key = stage_key(name, arguments, model_key(model), [model_key(one) for one in teachers_of(arguments)])
-    work = output.parent / f".{output.name}.work" / key[:16]  # a stopped command goes on only if it is the same one
+    work = (
+        output.parent / f".{output.name}.work" / work_name(key)
+    )  # a stopped command goes on only if it is the same one
     stage: Callable[..., Any] = STAGES[name].run
     with progress(console), new_folder(output) as draft, checkpoints_in(work):
         before = sources.load(model)

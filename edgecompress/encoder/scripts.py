@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAIN = 0.01  # of the letters of a text
 OTHER = "no letter"
+UNREAD = "\ufffd"  # what stands for bytes that are no whole character
 
 
 @cache
@@ -45,8 +46,14 @@ def main_scripts(seen: Iterable[Mapping[str, int]]) -> set[str]:
 
 def speller(tokens: Layout) -> Callable[[str], str]:
     """Return a function from a token to the text it stands for, as far as the token alone tells it."""
+    read = reader(tokens)
+    return lambda token: read(token).replace(UNREAD, "")
+
+
+def reader(tokens: Layout) -> Callable[[str], str]:
+    """Return a function from a token to the text it stands for, with U+FFFD for bytes that are no whole character."""
     prefix = tokens.model.get("continuing_subword_prefix") or ""
     if any(name == "Ġ" for name in closure.byte_tokens(tokens)):
         decoder = decoders.ByteLevel()
-        return lambda token: str(decoder.decode([token])).replace("\ufffd", "")
+        return lambda token: str(decoder.decode([token]))
     return lambda token: token.removeprefix(prefix).replace("▁", " ") if prefix else token.replace("▁", " ")

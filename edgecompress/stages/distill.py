@@ -82,6 +82,8 @@ def check_objective(objective: Objective, *models: tuple[PretrainedConfig, str])
 
     if (objective.mlm or objective.logits) and not all(name.endswith("ForMaskedLM") for _, name in models):
         raise RecipeError("the losses `mlm` and `logits` need a masked-LM head: run `adapt` first, or set both to 0")
+    if (objective.mlm or objective.logits) and not objective.mask:
+        raise RecipeError("the losses `mlm` and `logits` need masked tokens: give the objective a mask above 0")
     if not any((objective.mlm, objective.logits, objective.hidden, objective.relations)):
         raise RecipeError("the objective has no loss: give mlm, logits, hidden or relations a weight above 0")
     for width in {size(config, "hidden") for config, _ in models}:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgecompress.errors import RecipeError
 from edgecompress.options import Soft, TaskFiles, Training
-from edgecompress.stages.learner import NEEDS_TEACHER, UNTAUGHT, Guide, Head, learner, refuse
+from edgecompress.stages.learner import Guide, Head, check_teaching, learner, refuse
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ def finetune(  # noqa: PLR0913 - a stage's options are its schema
 def check(given: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the options ``given``, as far as options alone tell."""
     training = given.get("training")
-    if given.get("corpora") and not given.get("teacher"):
-        yield NEEDS_TEACHER
-    if given.get("soft", Soft()) != Soft() and not given.get("teacher"):
-        yield UNTAUGHT
+    yield from check_teaching(given)
     untrained = training is not None and not training.steps and not training.epochs
     if given.get("encoder") == "frozen" and given.get("head") == "random" and untrained:
         yield "a random head on a frozen encoder, and no training: choose head 'probe' or 'trained', or give epochs"

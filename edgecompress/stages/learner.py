@@ -10,7 +10,7 @@ from edgecompress.errors import RecipeError
 from edgecompress.options import Soft, TaskFiles, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from torch import nn
@@ -23,8 +23,20 @@ if TYPE_CHECKING:
     from edgecompress.training.trainer import Data
 
 Head = Literal["probe", "random", "trained"]
-NEEDS_TEACHER = "corpora are read only for a teacher to label them: give a teacher, or no corpora"
-UNTAUGHT = "soft says how a teacher's word is learnt from: give a teacher, or no soft"
+
+
+def check_teaching(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which options say what a teacher does where there is none, or keep it from doing anything."""
+    teacher, soft, training = given.get("teacher"), given.get("soft", Soft()), given.get("training")
+    if given.get("corpora") and not teacher:
+        yield "corpora are read only for a teacher to label them: give a teacher, or no corpora"
+    if soft != Soft() and not teacher:
+        yield "soft says how a teacher's word is learnt from: give a teacher, or no soft"
+    states = 0.0 if given.get("encoder") == "frozen" else soft.states
+    if teacher and not soft.share and not states:
+        yield "soft: the teacher's predictions have no share and its states no weight: give one, or no teacher"
+    if teacher and training is not None and not training.steps and not training.epochs:
+        yield "a teacher, and no training: give epochs, or no teacher"
 
 
 def refuse(what: str, problems: Iterator[str]) -> None:
@@ -35,11 +47,14 @@ def refuse(what: str, problems: Iterator[str]) -> None:
 
 @dataclass(frozen=True)
 class Guide:
-    """Who else than the examples teaches: a fine-tuned model (none: ""), on which unlabelled text, and how."""
+    """Who else than the examples teaches: a fine-tuned model (none: ""), on which unlabelled text, and how; beside
+    the task's own, the validation and test examples of which tasks no line may be.
+    """
 
     teacher: str = ""
     corpora: tuple[Corpus, ...] = ()
     soft: Soft = Soft()
+    beside: tuple[TaskFiles, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +84,8 @@ def learner(bundle: Bundle, task: TaskFiles, head: Head, guide: Guide, training:
     model, lesson = attach(bundle.model, row.kind, labels, seed=training.seed), None
     if guide.teacher:
         teacher = sources.load(guide.teacher)
-        lesson = Lesson(teacher, task, labels, guide.corpora, guide.soft, limit, training.seed)
+        kept_out = (task, *guide.beside)
+        lesson = Lesson(teacher, task, labels, guide.corpora, guide.soft, limit, training.seed, kept_out)
         check_teacher(teacher, bundle, model, labels)
     splits = [task_dataset(bundle.tokenizer, part, labels, row, limit) for part in (train, validation)]
     collate = partial(task_batch, pad_id=bundle.tokenizer.pad_token_id)

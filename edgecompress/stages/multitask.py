@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import RecipeError
 from edgecompress.options import Sampling, Soft, TaskFiles, Training
-from edgecompress.stages.learner import NEEDS_TEACHER, UNTAUGHT, Guide, Learner, learner, refuse, scorer, task_key
+from edgecompress.stages.learner import Guide, Learner, check_teaching, learner, refuse, scorer, task_key
 from edgecompress.stages.record import record
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ def multitask(
     from edgecompress.training.multitask import MultiTask, share_encoder
     from edgecompress.training.trainer import fit
 
-    refuse("multitask", check({"tasks": tasks, "teacher": teacher, "corpora": corpora, "soft": soft}))
-    guides = [Guide(one, corpora, soft) for one in teacher] or [Guide()] * len(tasks)
+    given = {"tasks": tasks, "teacher": teacher, "corpora": corpora, "soft": soft, "training": training}
+    refuse("multitask", check(given))
+    guides = [Guide(one, corpora, soft, tasks) for one in teacher] or [Guide()] * len(tasks)
     named = dict(zip(_names(tasks), zip(tasks, guides, strict=True), strict=True))
     learners = {name: _learner(name, bundle, task, guide, training) for name, (task, guide) in named.items()}
     data = _mixed(learners, sampling, training)
@@ -73,10 +74,7 @@ def check(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"the task {kind!r} of {', '.join(path.name for path in files)} is there twice: name each task once"
     if teacher and len(teacher) != len(tasks):
         yield f"{len(teacher)} teachers for {len(tasks)} tasks: give one for each task, in their order, or none"
-    if given.get("corpora") and not teacher:
-        yield NEEDS_TEACHER
-    if given.get("soft", Soft()) != Soft() and not teacher:
-        yield UNTAUGHT
+    yield from check_teaching(given)
 
 
 def _names(tasks: Sequence[TaskFiles]) -> list[str]:

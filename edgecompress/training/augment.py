@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own documentation uses
 
-from edgecompress.encoder.closure import layout
+from edgecompress.encoder.closure import byte_tokens, layout
 from edgecompress.encoder.importance import IGNORED
-from edgecompress.encoder.scripts import speller
+from edgecompress.encoder.scripts import UNREAD, reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,16 +34,18 @@ def places(tokenizer: PreTrainedTokenizerFast) -> Tensor:
     """Return where each token (vocab,) can stand: those of one number may be swapped for each other.
 
     What begins a word and what goes on in one are two places; so are small letters, capitals, digits, marks that sit on
-    the letter before them, and the rest. A byte-level token is what its bytes say. A special token, and one that is no
-    character (a bare ▁, a part of a letter's bytes), has a place of its own.
+    the letter before them, and the rest. A byte-level token is what its bytes say. An added token, and one that is no
+    characters (a bare ▁, a byte, the bytes of a part of a letter), has a place of its own.
     """
     tokens = layout(tokenizer.backend_tokenizer)
-    spelt, within = speller(tokens), tokens.model.get("continuing_subword_prefix")
+    spelt, within = reader(tokens), tokens.model.get("continuing_subword_prefix")
+    alone = {*tokenizer.all_special_ids, *(one["id"] for one in tokens.spec["added_tokens"])}
+    pieces = byte_tokens(tokens) if tokens.model.get("byte_fallback") else ()
     found = torch.arange(-1, -len(tokenizer) - 1, -1)
     for index, token in enumerate(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))):
         text = spelt(token)
         begins = not token.startswith(within) if within else text.startswith(" ")
-        if text.strip() and index not in tokenizer.all_special_ids:
+        if text.strip() and UNREAD not in text and index not in alone and token not in pieces:
             found[index] = _kind(text.strip()[0]) + (0 if begins else _WITHIN)
     return found
 
@@ -51,7 +53,7 @@ def places(tokenizer: PreTrainedTokenizerFast) -> Tensor:
 def _kind(character: str) -> int:
     if unicodedata.category(character).startswith("M"):
         return 4
-    if character.isnumeric():
+    if unicodedata.category(character).startswith("N"):
         return 3
     return 0 if not character.isalpha() else 2 if character.isupper() else 1
 

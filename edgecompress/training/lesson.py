@@ -31,7 +31,7 @@ _FITTED = 256  # examples that a projection is fitted on
 @dataclass(frozen=True)
 class Lesson:
     """``teacher`` predicts ``labels``; of the ``corpora`` and the task's examples comes what only it has labelled, cut
-    to ``limit`` tokens and drawn by ``seed``.
+    to ``limit`` tokens and drawn by ``seed``; no line is a validation or test example of the tasks ``kept_out``.
     """
 
     teacher: Bundle
@@ -41,6 +41,7 @@ class Lesson:
     soft: Soft
     limit: int
     seed: int
+    kept_out: tuple[TaskFiles, ...]
 
 
 def check_teacher(teacher: Bundle, student: Bundle, model: PreTrainedModel, labels: Sequence[str]) -> None:
@@ -73,8 +74,8 @@ def prepared(model: PreTrainedModel, data: Data, lesson: Lesson, *, bf16: bool) 
 def _lines(lesson: Lesson) -> list[Dataset]:
     """Return lines of the corpora as examples without labels, none of them a validation or test example."""
     row = TASKS[lesson.task.kind]
-    held_out = read_examples((*lesson.task.validation, *lesson.task.test), row)
-    without = frozenset(plain(" ".join(example.words)) for example in held_out)
+    splits = [read_examples((*task.validation, *task.test), TASKS[task.kind]) for task in lesson.kept_out]
+    without = frozenset(plain(" ".join(example.words)) for examples in splits for example in examples)
     texts = unlabelled(lesson.corpora, row, lesson.soft.lines, seed=lesson.seed, without=without)
     examples = [Example(words, ()) for words in texts]
     return [task_dataset(lesson.teacher.tokenizer, examples, lesson.labels, row, lesson.limit)] if examples else []

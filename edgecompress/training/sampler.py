@@ -68,7 +68,8 @@ class TaskSampler:
         found = [max(1, int(number)) for number in wanted]
         while sum(found) != self.count:
             more = 1 if sum(found) < self.count else -1
-            nearest = max(range(len(found)), key=lambda task: more * (wanted[task] - found[task]))
+            near = [(more > 0 or found[task] > 1, more * (wanted[task] - found[task])) for task in range(len(found))]
+            nearest = near.index(max(near))  # the last batch of a task goes only where there are fewer than tasks
             found[nearest] += more
         return found
 
