@@ -59,12 +59,13 @@ def main() -> None:
 )
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Of fine-tuning, from 0 on.")
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Of adapting and of distilling.")
+@click.option("--again", is_flag=True, help="Rows that have a result, too; what WORK holds is not trained again.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
-def run(names: Sequence[str], seeds: int, steps: int, output: Path) -> None:
+def run(names: Sequence[str], seeds: int, steps: int, *, again: bool, output: Path) -> None:
     """Make the students, row by row, and score them."""
     for name in names or VARIANTS:
-        if not names and (RESULTS / f"{name}.json").exists():
-            click.echo(f"{name} is there: --only {name} makes it again")
+        if not names and not again and (RESULTS / f"{name}.json").exists():
+            click.echo(f"{name} is there: --only {name}, or --again, makes it again")
             continue
         with progress(Console()), pipeline.exclusive(output):
             found = _row(name, range(seeds), steps, output)

@@ -80,8 +80,8 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         ),
     ),
     "ablations": (
+        Step("benchmarks/ablations.py run --again -o {work}/ablations", "4 hours"),
         Step("benchmarks/ablations.py run --only base --only default --seeds 3 -o {work}/ablations", "1 hour"),
-        Step("benchmarks/ablations.py run -o {work}/ablations", "4 hours"),
         Step("benchmarks/ablations.py summary", "no time"),
     ),
     "slovak": (Step("benchmarks/harness.py slovak {work}/retention/slk -o {work}/slovak", "10 minutes"),),

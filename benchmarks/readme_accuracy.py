@@ -24,7 +24,8 @@ SPREAD = (
 )
 ABOUT = {
     "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; fine-tuning "
-    "without a teacher on 2,000 examples. " + SPREAD,
+    "without a teacher on 2,000 examples. The row of KL is of before logits were compared in single precision. "
+    + SPREAD,
     "default": "Slovak, validation; {steps} steps of 16×64 tokens, a tenth of the recipe's, and fine-tuning without a "
     "teacher on 2,000 examples: what a choice gives early, not what is left of it at the end. " + SPREAD,
 }
