@@ -186,7 +186,7 @@ def test_no_line_is_a_validation_or_test_example(tmp_path):
     made, files = bundle("bert", "text"), task_files(tmp_path, "topic", 12)
     examples = [e for split in (files.validation, files.test) for e in read_examples(split, TASKS["topic"])]
     lines = text(tmp_path, "Celkom iná veta.", *(example.words[0].upper() for example in examples))
-    lesson = Lesson(made, files, ("a", "b"), (lines,), Soft(lines=1000), 32, 0)
+    lesson = Lesson(made, files, ("a", "b"), (lines,), Soft(lines=1000), 32, 0, (files,))
     (found,) = _lines(lesson)
     assert len(found) == 1
     (tmp_path / "only.txt").write_text(examples[-1].words[0])
