@@ -135,8 +135,8 @@ def _measured(recipe: Recipe) -> list[str]:
         *lines,
         "",
         (
-            f"Test splits, one seed: one run of the command above, whose stages took {_minutes(found):.0f} minutes on "
-            f"{host['cores']} cores; latency on one thread of {host['cpu']}, onnxruntime "
+            f"Test splits, one seed: one run of the command above, whose stages took {_minutes(found):.0f} minutes by "
+            f"the clock, on at most {host['cores']} cores; latency on one thread of {host['cpu']}, onnxruntime "
             f"{host['versions']['onnxruntime']}."
         ),
     ]
