@@ -39,13 +39,13 @@ from pathlib import Path
 from typing import Any
 
 from edgecompress.binding import Context, bind, expand, near, tables
-from edgecompress.corpus import Corpus, dataset_parts
+from edgecompress.corpus import Corpus
 from edgecompress.encoder import e5_small
-from edgecompress.errors import CorpusError, RecipeError
+from edgecompress.errors import RecipeError
 from edgecompress.export.schemes import SCHEMES
 from edgecompress.options import TaskFiles
+from edgecompress.recipe_data import corpora_of, tasks_of
 from edgecompress.stages import STAGES
-from edgecompress.tasks import TASKS
 
 TEACHER = "teacher"  # the name of the teacher as it comes, for `from`
 _TOP = ("name", "teacher", "data", "corpora", "tasks", "stages", "export", "bench")
@@ -119,8 +119,8 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
             context.problem(f"key {name!r} is missing")
     root = folder / expand(str(raw.get("data", "")), context)
     context.root = root
-    context.corpora = _corpora(tables(raw, "corpora", context), root, context)
-    context.tasks = _tasks(tables(raw, "tasks", context), root, context)
+    context.corpora = corpora_of(tables(raw, "corpora", context), root, context)
+    context.tasks = tasks_of(tables(raw, "tasks", context), root, context)
     entries = raw.get("stages", [])
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
         context.problem("'stages' must be a list of tables: write [[stages]]")
@@ -143,62 +143,6 @@ def parse(raw: Mapping[str, Any], folder: Path, what: str) -> Recipe:
         students=tuple(bench.get("students", ())),
         baselines=tuple(bench.get("baselines", ())),
     )
-
-
-def _files(value: Any, root: Path, where: str, context: Context) -> tuple[Path, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        said = "is missing: give it" if value is None else f"is {value!r}: give"
-        context.problem(f"{where} {said} a list of file names")
-        return ()
-    paths = tuple(root / expand(item, context) for item in value)
-    for path in paths:
-        if not path.is_file():
-            context.problem(f"{where}: no file {path}")
-    return paths
-
-
-def _corpora(tables: Mapping[str, Mapping[str, Any]], root: Path, context: Context) -> dict[str, Corpus]:
-    found = {}
-    for name, table in tables.items():
-        where = f"corpora.{name}"
-        for key in table.keys() - {"files", "datasets", "weight"}:
-            context.problem(f"{where}: no option {key!r}{near(key, ('files', 'datasets', 'weight'))}")
-        weight = table.get("weight", 1.0)
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
-            context.problem(f"{where}: weight {weight!r} is not a number above 0")
-            weight = 1.0
-        datasets = _datasets(table.get("datasets", []), f"{where}.datasets", context)
-        files = () if datasets and "files" not in table else _files(table.get("files"), root, f"{where}.files", context)
-        found[name] = Corpus(name, files, float(weight), datasets)
-    return found
-
-
-def _datasets(value: Any, where: str, context: Context) -> tuple[str, ...]:
-    """Return the names of data sets, hf:NAME[:CONFIGURATION]:COLUMN."""
-    names = value if isinstance(value, list) else [value]
-    for name in names:
-        try:
-            dataset_parts(str(name))
-        except CorpusError as error:
-            context.problem(f"{where}: {error}")
-    return tuple(map(str, names))
-
-
-def _tasks(tables: Mapping[str, Mapping[str, Any]], root: Path, context: Context) -> dict[str, TaskFiles]:
-    found = {}
-    for name, table in tables.items():
-        where, kind = f"tasks.{name}", str(table.get("kind", name))
-        if kind not in TASKS:
-            context.problem(f"{where}: no task kind {kind!r}{near(kind, TASKS)}")
-        for key in table.keys() - {"kind", "train", "validation", "test"}:
-            context.problem(f"{where}: no option {key!r}{near(key, ('kind', 'train', 'validation', 'test'))}")
-        splits = {
-            split: _files(table.get(split), root, f"{where}.{split}", context)
-            for split in ("train", "validation", "test")
-            if split in table or split != "test"
-        }
-        found[name] = TaskFiles(kind, **splits)
-    return found
 
 
 def _entry(number: int, entry: dict[str, Any], draft: _Draft) -> None:

@@ -257,9 +257,8 @@ def _run(name: str, model: str, output: Path, arguments: Mapping[str, Any]) -> N
 
     console, began = terminal(), time.monotonic()
     key = stage_key(name, arguments, model_key(model), [model_key(one) for one in teachers_of(arguments)])
-    work = (
-        output.parent / f".{output.name}.work" / work_name(key)
-    )  # a stopped command goes on only if it is the same one
+    # A stopped command goes on only if it is the same one.
+    work = output.parent / f".{output.name}.work" / work_name(key)
     stage: Callable[..., Any] = STAGES[name].run
     with progress(console), new_folder(output) as draft, checkpoints_in(work):
         before = sources.load(model)
