@@ -208,6 +208,7 @@ def _counted(shape: Shape, length: int) -> int:
         intermediate_size=shape.ffn,
         num_attention_heads=shape.heads,
         attn_implementation="eager",
+        pad_token_id=None,  # else transformers 4 looks for padding, in a tensor that has no values
     )
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         BertModel(config, add_pooling_layer=False)(input_ids=torch.zeros(1, length, dtype=torch.long))
