@@ -19,6 +19,7 @@ from edgecompress.errors import OutputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what may name a model or a head: it stands in addresses and answers
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a file that is not whole may raise
+_STREAMS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
 _DRAFT = re.compile(r"\..+\.\w{8}\.(part|old)")
 _WHY = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
@@ -63,19 +64,24 @@ def drafts_in(folder: Path) -> list[Path]:
 
 @contextmanager
 def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside ``target`` that becomes ``target`` when the block ends without an error.
+    """Yield an empty folder that becomes ``target`` when the block ends without an error.
 
-    After an error, or ``kill -9``, ``target`` is as it was. Raises OutputError when ``target`` exists and holds
+    It lies beside ``target``; inside, where ``target`` is an empty folder: that one may be a mounted disk, or the folder
+    that a shell stands in, and stays the same folder. After an error, or ``kill -9``, ``target`` holds what it held
+    (killed: and the hidden draft). A symbolic link is followed. Raises OutputError when ``target`` exists and holds
     something (unless ``replace``), or when the place cannot be written.
     """
-    target = target.absolute()
+    target = target.resolve()
     if not replace:
         refuse_existing(target)
-    draft = _draft_of(target)
+    if replace and target.is_mount():
+        raise OutputError(f"{target} is where a disk is mounted and cannot be replaced: choose a folder in it")
+    inside = target.is_dir() and not replace
+    draft = _draft_of(target / target.name if inside else target)
     try:
         draft.mkdir(parents=True)
         yield draft
-        _swap(draft, target)
+        _move_up(draft) if inside else _swap(draft, target)
     except OSError as error:
         if error.filename and not str(error.filename).startswith((str(draft), str(target))):
             raise  # about a file that was read, not about this place
@@ -99,6 +105,11 @@ def _draft_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
 
 
+def _move_up(draft: Path) -> None:
+    for part in sorted(draft.iterdir()):
+        part.rename(draft.parent / part.name)
+
+
 def _swap(draft: Path, target: Path) -> None:
     """Move ``draft`` to ``target``; what stood there is moved aside first, so that no moment shows half of each."""
     if not target.exists():
@@ -116,17 +127,36 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, line ends as they are, in one step (temporary file, then rename). Raises OutputError."""
-    draft = _draft_of(path)
+    """Write ``text`` as UTF-8, line ends as they are, in one step (temporary file, then rename). Raises OutputError.
+
+    A symbolic link is followed; what is no file (a pipe, a device) is written to as it is.
+    """
     try:
+        if _is_stream(path):
+            path.write_text(text, encoding="utf-8", newline="")
+            return
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(path)
+        with _draft_file(path) as draft:
+            draft.write_text(text, encoding="utf-8", newline="")
+            draft.replace(path)
     except OSError as error:
         raise output_error(path, error) from error
+
+
+@contextmanager
+def _draft_file(path: Path) -> Iterator[Path]:
+    draft = _draft_of(path)
+    try:
+        yield draft
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is written to and not replaced: a pipe, a device, and /dev/stdout even where the shell made it a file."""
+    return path.exists() and (not path.is_file() or path.parent in _STREAMS)
 
 
 def named_path(given: str) -> tuple[str | None, str]:
@@ -139,15 +169,15 @@ def check_writable(path: Path) -> None:
     """Raise OutputError when a file cannot be written at ``path``: asked before long work."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give a file's name")
-    draft = _draft_of(path)
+    if _is_stream(path):
+        return
+    path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.touch()
+        with _draft_file(path) as draft:
+            draft.touch()
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

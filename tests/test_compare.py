@@ -283,5 +283,11 @@ def test_other_test_data_of_as_many_examples_are_noted():
         return dataclasses.replace(found, settings={"tests": {"ner": {"examples": 500, "sha256": digest}}})
 
     note = "ner was scored on other test data of as many examples: scores do not compare"
-    assert note in compare(splits("a"), splits("b")).notes
+    found = compare(splits("a"), splits("b"))
+    assert (found.notes, found.retested) == ((note,), ("ner",))
+    with pytest.raises(CheckError, match="scored on other test data, which no gate can judge: ner"):
+        judge(found, 1.0)
+    worse = dataclasses.replace(sample_results(points=-9.0), settings=splits("b").settings)
+    named = {row.task for row in regressions(compare(splits("a"), worse), 1.0) if row.unit == "points"}
+    assert named == set(HEADLINES) - {"ner"}
     assert compare(splits("a"), splits("a")).notes == ()

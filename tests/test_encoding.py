@@ -1,5 +1,6 @@
 import pytest
 from tiny_artifact import unigram, wordpiece
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgecompress.runtime.encoding import encode, encode_windows
 from edgecompress.words import DEFAULT_WORD_PATTERN, word_offsets
@@ -8,6 +9,14 @@ from edgecompress.words import DEFAULT_WORD_PATTERN, word_offsets
 def first_pieces(tokenizer, words, max_length=32):
     [encoded] = encode(tokenizer, [words], max_length)
     return [None if at is None else tokenizer.id_to_token(encoded.ids[at]) for at in encoded.first]
+
+
+def byte_level():
+    """A byte-level BPE without merges: each word's space is a token of its own."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return tokenizer
 
 
 def test_words_are_joined_by_one_space_between_the_specials():
@@ -31,6 +40,8 @@ def test_words_are_joined_by_one_space_between_the_specials():
         (unigram, ["xy", "xy"], ["x", "x"]),  # a lone "▁" is nobody's first token, not even at the start
         (unigram, ["ﬁlm", "ￗ"], ["▁film", "<unk>"]),  # a ligature that normalises to two letters
         (unigram, ["▁", "je"], [None, "▁je"]),
+        (unigram, ["Ġx", "Ġ"], ["Ġ", "Ġ"]),  # a letter of Maltese; byte-level tokenizers write it for a space
+        (byte_level, ["xy", "Ġ"], ["x", "Ä"]),  # whose two bytes are Ä and ł there
     ],
 )
 def test_each_word_has_its_first_token(make, words, expected):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from edgecompress.errors import OutputError
-from edgecompress.files import new_folder, output_error, sha256, write_json
+from edgecompress.files import check_writable, new_folder, output_error, sha256, write_json
 from edgecompress.progress import Event, listening, report
 from edgecompress.records import Step, step_from_json, to_json
 
@@ -119,3 +121,41 @@ def test_a_step_survives_json():
     assert step_from_json(json.loads(json.dumps(to_json(step)))) == step
     with pytest.raises(TypeError):
         step_from_json({"stage": "x", "novelty": 1})
+
+
+def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path, monkeypatch):
+    """A mounted disk cannot be renamed, and a shell that stands in a folder would see a deleted one."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    before = (tmp_path / "a").stat().st_ino
+    monkeypatch.chdir(tmp_path / "a")
+    with pytest.raises(ValueError, match="half"), new_folder(Path()) as draft:
+        (draft / "x").write_text("1")
+        raise ValueError("half")
+    assert names(tmp_path / "a") == []
+    with new_folder(tmp_path / "link") as draft:
+        (draft / "x").write_text("1")
+        (draft / "sub").mkdir()
+        assert names(tmp_path / "a") == [draft.name]
+    assert names(Path()) == ["sub", "x"]
+    assert (tmp_path / "a").stat().st_ino == before
+    assert names(tmp_path) == ["a", "link"]
+
+
+def test_a_file_is_written_where_a_link_leads_and_into_a_pipe(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/real.json")
+    for _ in range(2):
+        check_writable(tmp_path / "link")
+        write_json(tmp_path / "link", {"a": 1})
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "there" / "real.json").read_text()) == {"a": 1}
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    check_writable(tmp_path / "pipe")
+    write_json(tmp_path / "pipe", {"b": 2})
+    assert json.loads(os.read(reader, 100)) == {"b": 2}
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    write_json(Path("/dev/null"), {})
+    assert Path("/dev/null").is_char_device()

@@ -21,6 +21,7 @@ def test_what_is_written_is_read_back(tmp_path):
         (lambda d: d.update(schema=9), "schema 9 is not 2"),
         (lambda d: d.pop("host"), "damaged"),
         (lambda d: d["measurements"][0].update(value=float("nan")), "damaged"),
+        (lambda d: d["measurements"][0].update(value=10**400), "damaged"),
         (lambda d: d["measurements"][0].update(subject="who"), "'who', which is no subject"),
         (lambda d: d["subjects"][0].update(role="boss"), "role 'boss'"),
     ],
@@ -37,7 +38,7 @@ def test_a_file_that_is_not_whole_is_named_in_one_line(tmp_path, change, says):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", None])
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 200_000, None])
 def test_a_file_that_is_no_results_is_refused(tmp_path, text):
     if text is not None:
         (tmp_path / "r.json").write_text(text)

@@ -82,6 +82,27 @@ def test_a_signal_finishes_what_was_accepted(tmp_path, number):
     assert next(line for line in events(tmp_path) if line["event"] == "draining")["requests"] == 1
 
 
+def test_an_answer_that_is_being_sent_is_sent_whole(tmp_path):
+    """A client that reads slowly has not got it when the last prediction is made."""
+    write_artifact(tmp_path / "m", "pos")
+    with (
+        serving(tmp_path, "--drain", "60", "--max-chars", "1000000") as (process, port),
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection,
+    ):
+        body = json.dumps({"texts": ["good film " * 80] * 250})
+        connection.request("POST", "/v1/predict", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        first = answer.read(1000)
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "draining" in (tmp_path / "log").read_text())
+        time.sleep(1.5)  # longer than uvicorn waits for connections
+        whole = first + answer.read()
+        connection.close()
+        assert process.wait(10) == 0
+    assert len(whole) == int(answer.headers["content-length"]) > 2_000_000
+    assert len(json.loads(whole)["predictions"]) == 250
+
+
 def test_stopping_has_a_limit(tmp_path):
     write_artifact(tmp_path / "m")
     with serving(tmp_path, "--max-wait-ms", "60000", "--drain", "0.2") as (process, port):

@@ -16,6 +16,7 @@ from serving import bare_service
 from edgecompress.serve.app import build
 from edgecompress.serve.connection import Guard
 from edgecompress.serve.refusal import MAX_HEAD
+from edgecompress.serve.server import config_of
 
 BODY = b'{"text": "a"}'
 FIELDS = b"host: x\r\ncontent-type: application/json\r\n"
@@ -268,3 +269,10 @@ def test_resets_leave_nothing_behind():
             return one(client)
 
     assert on_sockets(work)[0][0] == 200
+
+
+def test_who_ends_an_idle_connection_is_the_guard():
+    """uvicorn would after 5 seconds, and a proxy that takes the connection for an open one sends its next request."""
+    service = bare_service(timeout=60.5)
+    config = config_of(service, Guard(service.settings, service.metrics))
+    assert config.timeout_keep_alive > 60.5 + 1  # the guard looks once a second

@@ -52,6 +52,8 @@ ODD = [
     "kôň",
     "\ud800",
     "a\u200db",
+    "Ġx",
+    "Ġ",
 ]
 TOKENIZERS = {
     "wordpiece": tiny_tokenizers.wordpiece,

@@ -51,7 +51,7 @@ def wordpiece() -> Tokenizer:
 
 def unigram() -> Tokenizer:
     """A Unigram tokenizer with Metaspace, as XLM-R's: "▁" carries the space before a word."""
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁dobrý", "▁film", "ov", "ý", "x", "y", "▁je"]
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁dobrý", "▁film", "ov", "ý", "x", "y", "▁je", "Ġ"]
     tokenizer = Tokenizer(models.Unigram([(piece, -float(rank)) for rank, piece in enumerate(pieces)], unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

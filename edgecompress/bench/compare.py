@@ -97,13 +97,15 @@ class Comparison:
     """What two results have in common, worst first, and what the newer one lacks.
 
     ``missing`` names subjects, tasks and figures of the older one that are not in the newer one; ``failures`` are those
-    of the newer one alone; ``notes`` are one line each.
+    of the newer one alone; ``notes`` are one line each; ``retested`` names the tasks whose test data differ: their
+    scores do not compare, and no gate can judge them.
     """
 
     rows: tuple[Difference, ...]
     missing: tuple[str, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+    retested: tuple[str, ...] = ()
 
 
 def compare(old: Results, new: Results) -> Comparison:
@@ -118,28 +120,38 @@ def compare(old: Results, new: Results) -> Comparison:
     known = {(one.subject, one.task, one.where) for one in old.failures}
     failures = tuple(one for one in new.failures if (one.subject, one.task, one.where) not in known)
     lost = [before[key] for key in before if key not in after]
-    notes = dict.fromkeys(_recounted(before[key], after[key]) for key in before if key in after)
+    retested = {
+        **{before[key].task: note for key in before if key in after and (note := _recounted(before[key], after[key]))},
+        **dict(_other_splits(old, new)),
+    }
     return Comparison(
         tuple(sorted(rows, key=_place)),
         tuple(dict.fromkeys(_missing(old, new, lost, failures))),
         failures,
-        (*(note for note in notes if note), *_other_splits(old, new)),
+        tuple(retested.values()),
+        tuple(retested),
     )
 
 
 def regressions(found: Comparison, percent: float) -> tuple[Difference, ...]:
-    """Return what got worse by more than ``percent`` of its old value, worst first; noise does not count."""
-    worse = [row for row in found.rows if _is_gated(row) and row.worse > percent]
+    """Return what got worse by more than ``percent`` of its old value, worst first; neither noise counts, nor scores on
+    other test data.
+    """
+    judged = (row for row in found.rows if row.metric not in _SCORES or row.task not in found.retested)
+    worse = [row for row in judged if _is_gated(row) and row.worse > percent]
     return tuple(sorted(worse, key=lambda row: -round(row.worse, 6)))
 
 
 def judge(found: Comparison, percent: float) -> None:
-    """Raise CheckError, one line that names the worst, for regressions past ``percent``, lost figures and failures."""
+    """Raise CheckError, one line that names the worst, for regressions past ``percent``, lost figures, failures, and
+    scores that cannot be judged.
+    """
     rows = regressions(found, percent)
     named = [f"{row.subject} {row.label()} {change(row)} ({row.old:.6g} → {row.new:.6g})" for row in rows]
     said = [
         _some(f"worse by more than {percent:g} %", named),
         _some("missing in the newer results", found.missing),
+        _some("scored on other test data, which no gate can judge", found.retested),
         _some("failed", [f"{one.subject} {one.task} {one.where} ({one.reason})" for one in found.failures]),
     ]
     if any(said):
@@ -249,13 +261,13 @@ def _recounted(old: Measurement, new: Measurement) -> str:
     return f"{old.task} was scored on {counts[0]} examples there and {counts[1]} here: the test data differ"
 
 
-def _other_splits(old: Results, new: Results) -> Iterator[str]:
-    """Yield a note for each task whose test data differ although as many examples were scored."""
+def _other_splits(old: Results, new: Results) -> Iterator[tuple[str, str]]:
+    """Yield the name and a note of each task whose test data differ although as many examples were scored."""
     before, after = (one.settings.get("tests", {}) for one in (old, new))
     for task in before:
         mine, theirs = before[task], after.get(task, before[task])
         if mine["examples"] == theirs["examples"] and mine["sha256"] != theirs["sha256"]:
-            yield f"{task} was scored on other test data of as many examples: scores do not compare"
+            yield task, f"{task} was scored on other test data of as many examples: scores do not compare"
 
 
 def _holds(results: Results) -> str:

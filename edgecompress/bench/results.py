@@ -68,7 +68,8 @@ class Results:
     - ``parameters``; ``model_bytes``, ``folder_bytes`` (bytes); ``part_bytes``: ``part``, ``dtype``;
     - ``latency_p50``, ``_p90``, ``_p95``, ``_p99``, ``_mean`` (ms) and ``throughput`` (texts/s): ``batch``, ``length``
       (tokens, or "real": texts of the task), ``threads``, ``device``, ``iterations``, ``part`` ("model"; for real
-      texts also "tokenize", "postprocess", "total"); the interval of a median is that of its turns;
+      texts also "tokenize", "postprocess", "total"); p50 is the median of the turns' medians, with its interval, the
+      others are of all calls;
     - ``speedup`` (×): the teacher's median over the subject's, of the same turns; settings as for latency;
       ``noise`` (%): how far the turns' medians lie apart, half the range over the median;
       ``waiting`` (%; one thread): of the timed seconds, those in which the process did not run;
@@ -112,7 +113,7 @@ def read(path: Path) -> Results:
         raise _bad(path, f"schema {version!r} is not {SCHEMA}: give a file that `edgecompress bench -o` or `run` wrote")
     try:
         results = _results(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _bad(path, f"it is damaged ({type(error).__name__}: {error}): restore it, or measure again") from error
     names = {subject.name for subject in results.subjects}
     named = {row.subject for row in results.measurements} | {row.subject for row in results.failures}
@@ -209,7 +210,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise _bad(
             path, f"it cannot be read ({error.strerror}): give a file that `edgecompress bench -o` wrote"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(path, f"it is not JSON ({error}): give a file that `edgecompress bench -o` wrote") from error
     if not isinstance(found, dict):
         raise _bad(path, "it is not a JSON object: give a file that `edgecompress bench -o` wrote")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1024  # texts a call: enough to keep the tokenizer's threads busy, few enough to keep memory low
 _UNLIMITED = 1 << 40
+_BLANKS = {"ByteLevel": "Ġ", "▁": "▁"}  # what stands in a tokenizer's settings, and its space
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -63,12 +64,12 @@ def encode(tokenizer: Tokenizer, examples_words: Sequence[Sequence[str]], max_le
     tokenizer = _plain(tokenizer)
     if max_length <= tokenizer.num_special_tokens_to_add(is_pair=False):
         raise ValueError(f"max_length {max_length} leaves no room beside the special tokens: raise it")
-    markers = {tokenizer.token_to_id(marker) for marker in ("▁", "Ġ")}
+    blank = _blank(tokenizer)
     encoded = []
     for begin in range(0, len(examples_words), _CHUNK):
         chunk = examples_words[begin : begin + _CHUNK]
         encodings = tokenizer.encode_batch([_joined(words) for words in chunk])
-        encoded += [_cut(*pair, max_length, markers) for pair in zip(encodings, chunk, strict=True)]
+        encoded += [_cut(*pair, max_length, blank) for pair in zip(encodings, chunk, strict=True)]
     return encoded
 
 
@@ -89,6 +90,18 @@ def encode_windows(
         [one] if len(one.ids) <= max_length else _windows(one, max_length, _ends(tokenizer, words))
         for one, words in zip(whole, examples_words, strict=True)
     ]
+
+
+def _blank(tokenizer: Tokenizer) -> int | None:
+    """Return the id of the token that is only the space before a word: "Ġ" where the tokenizer works on bytes (elsewhere
+    it is a letter of Maltese), "▁" where it writes that for a space.
+    """
+    parts = (tokenizer.pre_tokenizer, tokenizer.normalizer)  # in this order: a normalizer may hold a large table
+    for written in (part.__getstate__().decode() for part in parts if part is not None):
+        for sign, mark in _BLANKS.items():
+            if sign in written:
+                return tokenizer.token_to_id(mark)
+    return None
 
 
 def _ends(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[int, int]:
@@ -136,14 +149,14 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def _cut(encoding: Any, words: Sequence[str], max_length: int, markers: set[int | None]) -> Encoded:
+def _cut(encoding: Any, words: Sequence[str], max_length: int, blank: int | None) -> Encoded:
     """Cut one encoding to ``max_length`` between its leading and its trailing specials, and find its words."""
     ids, mask = encoding.ids, encoding.special_tokens_mask
     head = mask.index(0) if 0 in mask else len(mask)
     tail = mask[::-1].index(0) if head < len(mask) else 0
     end = min(len(ids) - tail, max_length - tail)
     dropped = len(ids) - tail - end
-    tokens = ((index, span) for index, span in enumerate(encoding.offsets[head:end], head) if ids[index] not in markers)
+    tokens = ((index, span) for index, span in enumerate(encoding.offsets[head:end], head) if ids[index] != blank)
     return Encoded(ids[:end] + ids[len(ids) - tail :], _first_tokens(words, tokens), dropped)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from edgecompress.pack import Pack, open_any
-from edgecompress.runtime.encoding import open_tokenizer
 from edgecompress.runtime.predictions import Tags
 from edgecompress.runtime.predictor import Predictor, from_artifact
 from edgecompress.runtime.reading import (
@@ -20,6 +19,7 @@ from edgecompress.runtime.reading import (
     prepare,
     prepare_words,
     reading_of,
+    tokenizer_of,
 )
 from edgecompress.runtime.running import Probabilities, graph_of, probabilities
 from edgecompress.runtime.session import open_session
@@ -137,4 +137,4 @@ def from_any(opened: Artifact | Pack, *, threads: int = 0, batch_size: int = 0) 
 def from_pack(pack: Pack, *, threads: int = 0, batch_size: int = 0) -> PackPredictor:
     """Open a pack that was checked already; see :func:`from_any`."""
     session = open_session(pack.model_path, threads=threads)
-    return PackPredictor(pack, open_tokenizer(pack.tokenizer_path), session, batch_size)
+    return PackPredictor(pack, tokenizer_of(pack.tokenizer_path, *pack.heads.values()), session, batch_size)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
 from edgecompress.artifact import Artifact, open_artifact
-from edgecompress.runtime.encoding import open_tokenizer
 from edgecompress.runtime.predictions import Label, Tags
 from edgecompress.runtime.reading import (
     Prediction,
@@ -18,6 +17,7 @@ from edgecompress.runtime.reading import (
     prepare,
     prepare_words,
     reading_of,
+    tokenizer_of,
 )
 from edgecompress.runtime.running import Probabilities, graph_of, probabilities
 from edgecompress.runtime.session import open_session
@@ -118,4 +118,4 @@ def from_artifact(artifact: Artifact, *, threads: int = 0, batch_size: int = 0) 
     Raises ArtifactError when its tokenizer or its graph is unusable, ValueError for a negative number.
     """
     session = open_session(artifact.model_path, threads=threads)
-    return Predictor(artifact, open_tokenizer(artifact.tokenizer_path), session, batch_size)
+    return Predictor(artifact, tokenizer_of(artifact.tokenizer_path, artifact), session, batch_size)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecompress.artifact import Artifact
-from edgecompress.runtime.encoding import Encoded, encode_windows
+from edgecompress.errors import ArtifactError
+from edgecompress.runtime.encoding import Encoded, encode_windows, open_tokenizer
 from edgecompress.runtime.predictions import Label, Tagged, Tags, Word, join_spans
 from edgecompress.words import word_offsets
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
@@ -47,6 +50,17 @@ class Prepared:
     filled: Sequence[int]
     counts: Sequence[int]
     encoded: Sequence[Encoded]
+
+
+def tokenizer_of(path: Path, *heads: Artifact) -> Tokenizer:
+    """Open the tokenizer of artifacts that share it. Raises ArtifactError, also where no token of a text has room."""
+    tokenizer = open_tokenizer(path)
+    specials = tokenizer.num_special_tokens_to_add(is_pair=False)
+    for head in heads:
+        if head.max_length <= specials:
+            raise ArtifactError(f"{head.folder} has max_length {head.max_length}, and its tokenizer adds {specials} "
+                                f"special tokens to each text: export again")  # fmt: skip
+    return tokenizer
 
 
 def reading_of(*artifacts: Artifact) -> Reading:

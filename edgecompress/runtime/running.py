@@ -11,6 +11,7 @@ import numpy as np
 from edgecompress.artifact import Artifact
 from edgecompress.errors import ArtifactError, CheckError
 from edgecompress.runtime.kernels import warn_if_saturating
+from edgecompress.runtime.session import cannot_run, runtime_errors
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -51,7 +52,7 @@ def graph_of(session: onnxruntime.InferenceSession, heads: Sequence[Artifact], b
 def probabilities(graph: Graph, ids: Sequence[Sequence[int]]) -> list[Probabilities]:
     """Return the softmaxed logits of each head for every sequence of ids, in the given order; all heads in one run.
 
-    Raises CheckError where the graph gives values that are not finite.
+    Raises CheckError where the graph fails, or gives values that are not finite.
     """
     given = [one or [graph.heads[0].pad_id] for one in ids]  # a graph cannot run on, or average over, nothing
     found: list[Probabilities] = [[np.empty(0, np.float32)] * len(given) for _ in graph.heads]
@@ -79,13 +80,16 @@ def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
 
 
 def _run(graph: Graph, batch: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-    """Return each head's logits of one padded batch. Raises CheckError when they are not finite."""
+    """Return each head's logits of one padded batch. Raises CheckError when there are none, or not finite ones."""
     shape = (len(batch), max(map(len, batch)))
     input_ids, mask = np.full(shape, graph.heads[0].pad_id, np.int64), np.zeros(shape, np.int64)
     for row, ids in enumerate(batch):
         input_ids[row, : len(ids)], mask[row, : len(ids)] = ids, 1
     feed = {name: value for name, value in zip(INPUTS, (input_ids, mask), strict=True) if name in graph.inputs}
-    found: list[NDArray[np.float32]] = graph.session.run([head.output for head in graph.heads], feed)
+    try:
+        found: list[NDArray[np.float32]] = graph.session.run([head.output for head in graph.heads], feed)
+    except runtime_errors() as error:
+        raise cannot_run(graph.heads[0].model_path, shape, error) from error
     for head, logits in zip(graph.heads, found, strict=True):
         if not np.isfinite(logits).all():
             raise CheckError(f"{head.model_path} gave values that are not numbers: export the model again")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+_MOST_THREADS = 1024
 _ERRORS_ONLY = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -36,10 +37,12 @@ def open_session(path: Path, *, threads: int = 0, device: str = "cpu") -> onnxru
 
     With ``device`` "cuda" nodes run on the GPU where they can.
     Raises ArtifactError when onnxruntime cannot read or run the file, InputError where its CUDA provider is not there
-    or does not start, ValueError for a negative ``threads``.
+    or does not start, or for more threads than any machine has cores, ValueError for a negative ``threads``.
     """
     if threads < 0:
         raise ValueError(f"threads is {threads}: give 0 for all cores, or a positive number")
+    if threads > _MOST_THREADS:
+        raise InputError(f"threads is {threads}: give at most {_MOST_THREADS}, or 0 for all {usable_cores()} cores")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -79,11 +82,16 @@ def open_run(
         try:
             logits: NDArray[np.float32] = session.run([output], {name: given[name] for name in wanted})[0]
         except runtime_errors() as error:
-            why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
-            raise CheckError(f"{path.name} cannot run {ids.shape[0]}×{ids.shape[1]} ids ({why})") from error
+            raise cannot_run(path, ids.shape, error) from error
         return logits
 
     return run
+
+
+def cannot_run(path: Path, shape: tuple[int, ...], error: Exception) -> CheckError:
+    """Turn onnxruntime's error about a batch of this shape into one line."""
+    why = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+    return CheckError(f"{path.name} of {path.parent} cannot run {shape[0]}×{shape[1]} ids ({why}): export it again")
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:

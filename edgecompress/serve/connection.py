@@ -104,6 +104,14 @@ class Connection:
             self._end(kind)
 
     @property
+    def busy(self) -> bool:
+        """Whether a request is being answered, or its answer has not been sent whole."""
+        if self._transport is None:
+            return False
+        cycle = self._inner.cycle
+        return self._transport.get_write_buffer_size() > 0 or (cycle is not None and not cycle.response_complete)
+
+    @property
     def _in_head(self) -> bool:
         return self._inner.scope is not (self._inner.cycle.scope if self._inner.cycle else None)
 
@@ -192,6 +200,11 @@ class Guard:
         """Count a connection out."""
         self._open.discard(connection)
         self._metrics.connections.set(len(self._open))
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in the middle of a request or of its answer."""
+        return sum(connection.busy for connection in self._open)
 
     def note(self, reason: str) -> None:
         """Log and count a connection that was ended."""

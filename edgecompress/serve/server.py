@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from edgecompress.serve.logs import event
 from edgecompress.serve.service import Service
 
 _TICK = 0.02  # seconds between two looks at what is still in flight
+_LATER = 2  # seconds after the guard has ended an idle connection that uvicorn would
 _WHY = {
     errno.EADDRINUSE: "it is in use: give another --port, or stop the other server",
     errno.EACCES: "permission denied: give a --port from 1024",
@@ -53,11 +55,16 @@ def address_of(bound: socket.socket) -> str:
 def serve(service: Service, bound: socket.socket, started: Callable[[], None]) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish those that were accepted; SIGHUP loads the models again."""
     guard = Guard(service.settings, service.metrics)
-    config = uvicorn.Config(
+    asyncio.run(_serve(uvicorn.Server(config_of(service, guard)), service, guard, bound, started))
+
+
+def config_of(service: Service, guard: Guard) -> uvicorn.Config:
+    """Return uvicorn's settings; how long a connection may idle is the guard's to say."""
+    return uvicorn.Config(
         build(service), lifespan="on", log_config=None, access_log=False, server_header=False, ws="none",
-        timeout_graceful_shutdown=1, http=cast("type[asyncio.Protocol]", guard),
+        timeout_graceful_shutdown=1, timeout_keep_alive=math.ceil(service.settings.timeout) + _LATER,
+        http=cast("type[asyncio.Protocol]", guard),
     )  # fmt: skip
-    asyncio.run(_serve(uvicorn.Server(config), service, guard, bound, started))
 
 
 async def _serve(
@@ -68,13 +75,13 @@ async def _serve(
     while not server.started and not serving.done():
         await asyncio.sleep(_TICK)
     if server.started:
-        _take_signals(server, service)
+        _take_signals(server, service, guard)
         started()
     await serving
     sweeping.cancel()
 
 
-def _take_signals(server: uvicorn.Server, service: Service) -> None:
+def _take_signals(server: uvicorn.Server, service: Service, guard: Guard) -> None:
     """Replace uvicorn's handlers: it stops listening at once, and would end the process by the signal it got."""
     loop = asyncio.get_running_loop()
     held: set[asyncio.Task[None]] = set()  # the loop keeps weak references only
@@ -87,7 +94,7 @@ def _take_signals(server: uvicorn.Server, service: Service) -> None:
         if service.draining:  # asked twice: do not wait
             server.should_exit = True
             return
-        start(loop.create_task(drain(server, service)))
+        start(loop.create_task(drain(server, service, guard)))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -95,15 +102,17 @@ def _take_signals(server: uvicorn.Server, service: Service) -> None:
         loop.add_signal_handler(signal.SIGHUP, lambda: start(loop.create_task(service.reload_all())))
 
 
-async def drain(server: uvicorn.Server, service: Service) -> None:
-    """Refuse new requests, /readyz included, wait for the accepted ones for ``settings.drain`` seconds, then stop."""
+async def drain(server: uvicorn.Server, service: Service, guard: Guard) -> None:
+    """Refuse new requests, /readyz included, and wait for ``settings.drain`` seconds until the accepted ones are answered
+    and the answers are sent, then stop.
+    """
     loop = asyncio.get_running_loop()
     service.draining = True
-    event("draining", requests=service.predicting)
+    event("draining", requests=guard.busy)
     deadline = loop.time() + service.settings.drain
-    while service.predicting and loop.time() < deadline:
+    while (service.predicting or guard.busy) and loop.time() < deadline:
         await asyncio.sleep(_TICK)
-    if service.predicting:
-        event("drain limit reached", logging.ERROR, abandoned=service.predicting)
+    if abandoned := max(service.predicting, guard.busy):
+        event("drain limit reached", logging.ERROR, abandoned=abandoned)
         service.refuse_waiting()
     server.should_exit = True

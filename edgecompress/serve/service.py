@@ -13,7 +13,6 @@ from pathlib import Path
 from edgecompress.artifact import Artifact
 from edgecompress.errors import EdgecompressError
 from edgecompress.pack import Pack, tags_words
-from edgecompress.runtime.session import runtime_errors
 from edgecompress.serve.asked import Asked
 from edgecompress.serve.batching import Batcher, Fragments
 from edgecompress.serve.logs import event
@@ -22,8 +21,6 @@ from edgecompress.serve.metrics import Metrics
 from edgecompress.serve.models import Served, Stamp, open_model, stamp_of
 from edgecompress.serve.refusal import Refusal
 from edgecompress.serve.settings import Settings
-
-_FAILURES: tuple[type[Exception], ...] = (EdgecompressError, *runtime_errors())  # of a run
 
 
 class Service:
@@ -55,6 +52,8 @@ class Service:
         ]
         if self.settings.watch:
             tasks.append(asyncio.create_task(self._watch()))
+        for task in tasks:
+            task.add_done_callback(_told)
         self._batchers = batchers
         try:
             yield
@@ -81,7 +80,7 @@ class Service:
             raise Refusal(
                 "timeout", f"no answer within {self.settings.timeout:g} s: try again, or send less"
             ) from error
-        except _FAILURES as error:
+        except EdgecompressError as error:
             event("model failed", logging.ERROR, model=served.name, error=" ".join(str(error).split()))
             raise Refusal("model_failed", f"{served.name} could not be run on this request") from error
         finally:
@@ -149,6 +148,12 @@ def load_models(folders: Mapping[str, Path], settings: Settings) -> dict[str, Se
     models = {name: open_model(name, folder, settings) for name, folder in folders.items()}
     give_back()
     return models
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """Log why a task that works as long as the server ended before it."""
+    if not task.cancelled() and (error := task.exception()):
+        event("internal error", logging.ERROR, error=f"{type(error).__name__}: {error}")
 
 
 def _version(served: Served) -> str:

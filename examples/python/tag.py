@@ -19,7 +19,10 @@ unseen = next((label for label in ("O", "X") if label in labels), labels[0])  # 
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.no_padding()
 tokenizer.enable_truncation(about["max_length"])
-spaces = {tokenizer.token_to_id(marker) for marker in ("▁", "Ġ")}  # tokens that are only the space before a word
+# the token that is only the space before a word; where the tokenizer does not work on bytes, Ġ is a letter of Maltese
+settings = "".join(part.__getstate__().decode() for part in (tokenizer.pre_tokenizer, tokenizer.normalizer) if part)
+blanks = {"ByteLevel": "Ġ", "▁": "▁"}.items()
+space = next((tokenizer.token_to_id(mark) for sign, mark in blanks if sign in settings), None)
 session = onnxruntime.InferenceSession(folder / about["model_file"], providers=["CPUExecutionProvider"])
 inputs = {node.name for node in session.get_inputs()}
 for text in texts:
@@ -30,7 +33,7 @@ for text in texts:
     logits = session.run(["logits"], {name: feed[name] for name in inputs})[0][0]
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares = powers / powers.sum(axis=-1, keepdims=True)
-    tokens = [(at, *span) for at, span in enumerate(encoding.offsets) if encoding.ids[at] not in spaces]
+    tokens = [(at, *span) for at, span in enumerate(encoding.offsets) if encoding.ids[at] != space]
     tagged, start = [], 0  # a word's tag is read at its first token; `start` is its place in the joined text
     for word in words:
         end = start + len(word)

@@ -1,7 +1,9 @@
 // Text to labels as edgecompress.runtime does it in Python: the same words, the same tokens, the same first sub-token
 // of each word, spans joined as conlleval joins them. Nothing here touches the page, so it also runs in tests.
 
-const MARKERS = ["▁", "Ġ"]; // a token that is only the space before a word
+// What stands in a tokenizer's settings, and its token that is only the space before a word. Where it does not work on
+// bytes, Ġ is a letter of Maltese.
+const BLANKS = Object.entries({ '"ByteLevel"': "Ġ", "▁": "▁" });
 
 /** One share a label; they sum to one. */
 export function softmax(logits) {
@@ -33,7 +35,7 @@ export function encodeWindows(tokenizer, words, maxLength) {
   const ids = tokenizer.encode(text).ids;
   const head = headLength(ids, whole);
   const [before, after] = [ids.slice(0, head), ids.slice(head + whole.length)];
-  const first = firstTokens(parts, whole, plain, markers(tokenizer));
+  const first = firstTokens(parts, whole, plain, blank(tokenizer));
   const room = maxLength - before.length - after.length;
   const starts = windowStarts(whole.length, room);
   const size = Math.min(room, whole.length);
@@ -64,15 +66,21 @@ function headLength(ids, whole) {
   throw new Error("The tokenizer changes a text's tokens when it adds its special ones.");
 }
 
-function markers(tokenizer) {
-  return new Set(MARKERS.map((marker) => tokenizer.token_to_id(marker)).filter((id) => id !== undefined));
+function blank(tokenizer) {
+  const { pre_tokenizer: before, normalizer } = tokenizer.tokenizer;
+  for (const part of [before, normalizer]) {
+    const written = JSON.stringify(part ?? null);
+    const found = BLANKS.find(([sign]) => written.includes(sign));
+    if (found) return tokenizer.token_to_id(found[1]);
+  }
+  return undefined;
 }
 
-// Lone markers are left out of the comparison: a word of invisible characters is a space to the tokenizer, and
+// Lone blanks are left out of the comparison: a word of invisible characters is a space to the tokenizer, and
 // neighbouring spaces are one.
 function firstTokens(parts, whole, plain, lone) {
-  const tokens = parts.map((part, index) => plain(index ? ` ${part}` : part).filter((id) => !lone.has(id)));
-  const places = [...whole.keys()].filter((at) => !lone.has(whole[at]));
+  const tokens = parts.map((part, index) => plain(index ? ` ${part}` : part).filter((id) => id !== lone));
+  const places = [...whole.keys()].filter((at) => whole[at] !== lone);
   const joined = tokens.flat();
   if (joined.length !== places.length || joined.some((id, index) => id !== whole[places[index]])) {
     throw new Error("This text's words cannot be found again among its tokens here; the Python predictor can.");

@@ -1,6 +1,6 @@
 //! Label or tag texts with an artifact: ORT_DYLIB_PATH=…/libonnxruntime.so predict ARTIFACT TEXT…
 
-use std::{collections::HashSet, env, error::Error, fs, path::Path, process::ExitCode};
+use std::{env, error::Error, fs, path::Path, process::ExitCode};
 
 use fancy_regex::Regex;
 use ort::{session::Session, session::SessionInputValue, value::Tensor};
@@ -15,9 +15,18 @@ struct Predictor {
     labels: Vec<String>,
     pad_id: u32,
     words: Option<Regex>,
-    spaces: HashSet<u32>,
+    space: Option<u32>,
     tokenizer: Tokenizer,
     session: Session,
+}
+
+/// The token that is only the space before a word. Where a tokenizer does not work on bytes, Ġ is a letter of Maltese.
+fn space(tokenizer: &Tokenizer) -> Outcome<Option<u32>> {
+    let before = serde_json::to_string(&tokenizer.get_pre_tokenizer())?;
+    let settings = before + &serde_json::to_string(&tokenizer.get_normalizer())?;
+    let signs = [("\"ByteLevel\"", "Ġ"), ("▁", "▁")];
+    let found = signs.into_iter().find(|(sign, _)| settings.contains(sign));
+    Ok(found.and_then(|(_, mark)| tokenizer.token_to_id(mark)))
 }
 
 impl Predictor {
@@ -32,8 +41,7 @@ impl Predictor {
             labels: serde_json::from_value(about["labels"].clone())?,
             pad_id: about["pad_id"].as_u64().unwrap_or(0) as u32,
             words: about["word_pattern"].as_str().map(word_pattern).transpose()?,
-            // tokens that are only the space before a word
-            spaces: ["▁", "Ġ"].iter().filter_map(|marker| tokenizer.token_to_id(marker)).collect(),
+            space: space(&tokenizer)?,
             tokenizer,
             session: Session::builder()?.commit_from_file(folder.join(file))?,
         })
@@ -71,7 +79,7 @@ impl Predictor {
             let places = encoding.get_ids().iter().zip(encoding.get_offsets());
             let first = places
                 .enumerate()
-                .find(|(_, (id, (begin, stop)))| !self.spaces.contains(id) && *begin < end && start < *stop);
+                .find(|(_, (id, (begin, stop)))| self.space != Some(**id) && *begin < end && start < *stop);
             let (tag, share) = match first {
                 Some((at, _)) => (self.labels[shares[at].0].as_str(), shares[at].1),
                 None => (unseen, 0.0),
