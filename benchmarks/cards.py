@@ -2,25 +2,31 @@
 
     python benchmarks/cards.py
 
-Measured scores come from benchmarks/results/models/NAME.json (the bench.json of a run of the recipe), measured cuts
-from benchmarks/results/structure-*.json. A recipe without either says so on its card.
+Scores come from benchmarks/results/retention/*-test.json (retention.py's runs of the recipe); sizes, times and scores
+in int8 from benchmarks/results/models/NAME.json (the bench.json of a run of the recipe); the parameters of paper-xlmr
+and paper-mbert from benchmarks/results/structure-*.json. A recipe that was not run says so on its card. Data sets, and
+what limits their use, are as models/DATA.md has them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import click
+from readme_data import source_of
 
 from edgecompress import recipe as recipes
+from edgecompress.bench import results
 from edgecompress.errors import SourceError
 from edgecompress.files import sha256
 from edgecompress.plan import plan
 from edgecompress.recipe import Recipe
+from edgecompress.report import machine
 from edgecompress.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,8 +38,8 @@ TEACHERS = {
     "bert-base-multilingual-cased": "mBERT cased (Apache-2.0), from the model hub",
 }
 LICENCE = "that of the teacher and of the training data together"
-NON_COMMERCIAL = ("ner-masakhaner2/", "pos/swh_Latn/", "lafand-news-nc")  # parts of paths, after the data's sources
-UNSTATED = ("sentiment/mlt_Latn/", "sentiment/slk_Latn/", "ner/mlt_Latn/", "ner/swh_Latn/", "ner-wikigoldsk/")
+SHOWN = (1, 128)  # batch and tokens of the times on a card
+LIMITS = {"non-commercial": "may only be used non-commercially", "none stated": "came without a stated licence"}
 
 
 @click.command()
@@ -53,12 +59,17 @@ def text_of(path: Path) -> str:
 def _limits(recipe: Recipe) -> str:
     """Return what the sources of the data that a recipe names say of their use."""
     of_tasks = [path for t in recipe.tasks.values() for path in (*t.train, *t.validation, *t.test)]
-    named = {path.as_posix() for path in (*of_tasks, *(p for c in recipe.corpora.values() for p in c.files))}
+    named = {source_of(path) for path in (*of_tasks, *(p for c in recipe.corpora.values() for p in c.files))}
     said = []
-    for says, parts in ((" may only be used non-commercially", NON_COMMERCIAL), (" came without a licence", UNSTATED)):
-        if found := sorted(part.rstrip("/") for part in parts if any(f"/{part}" in path for path in named)):
-            said.append(f"{', '.join(f'`{part}`' for part in found)}{says}")
+    for words, says in LIMITS.items():
+        if found := sorted(one.part for one in named if words in one.licence):
+            said.append(f"{', '.join(f'`{part}`' for part in found)} {says}")
     return "".join(f"; {one}" for one in said)
+
+
+def _task(recipe: Recipe, task: str) -> str:
+    """Return a task and whose examples it is learnt from."""
+    return f"{task} ({source_of(recipe.tasks[task].train[0]).name})"
 
 
 def _card(recipe: Recipe, path: Path) -> list[str]:
@@ -70,7 +81,8 @@ def _card(recipe: Recipe, path: Path) -> list[str]:
         "",
         f"- Teacher: {TEACHERS.get(recipe.teacher, recipe.teacher)}",
         f"- Text: {', '.join(f'{c.name} (files: {len(c.files)})' for c in recipe.corpora.values())}",
-        f"- Tasks: {', '.join(recipe.tasks)}",
+        f"- Tasks: {', '.join(_task(recipe, task) for task in recipe.tasks)}",
+        "- Data, with sources, licences and splits: [DATA.md](../DATA.md)",
         f"- Make it: `edgecompress run {here} -o out/{recipe.name}`",
         f"- Licence of the student: {LICENCE}{_limits(recipe)}",
         "",
@@ -125,21 +137,30 @@ def _measured(recipe: Recipe) -> list[str]:
         own = [m for m in figures if m["subject"] == subject]
         scores = [_figure(own, TASKS[task].metrics[0], task=task) for task in tasks]
         size = f"{_figure(own, 'model_bytes') / 1e6:.1f}"
-        speed = _figure(own, "latency_p50", batch=1, length=128)
+        speed = _figure(own, "latency_p50", batch=SHOWN[0], length=SHOWN[1])
         cells = [f"{_figure(own, 'parameters'):,.0f}", size, *(f"{s:.1f}" for s in scores), f"{speed:.1f}"]
         lines.append(f"| {subject} | {' | '.join(cells)} |")
     host = found["host"]
+    counts = ", ".join(f"{task} {test['examples']:,}" for task, test in found["settings"]["tests"].items())
     return [
         *kept,
         *([""] if kept else []),
         *lines,
         "",
         (
-            f"Test splits, one seed: one run of the command above, whose stages took {_minutes(found):.0f} minutes by "
-            f"the clock, on at most {host['cores']} cores; latency on one thread of {host['cpu']}, onnxruntime "
-            f"{host['versions']['onnxruntime']}."
+            f"Test splits (examples: {counts}), one seed: one run of the command above, whose stages took "
+            f"{_minutes(found):.0f} minutes by the clock, on at most {host['cores']} cores; "
+            f"latency on one thread of {host['cpu']}, onnxruntime {host['versions']['onnxruntime']}.{_noise(path)}"
         ),
     ]
+
+
+def _noise(path: Path) -> str:
+    """Return how far the turns of the times shown lie apart, where that is so much that reports call it busy."""
+    found = results.read(path)
+    where = {"batch": SHOWN[0], "length": SHOWN[1]}
+    shown = replace(found, measurements=tuple(m for m in found.measurements if where.items() <= m.settings.items()))
+    return f" {machine.noise(shown)}" if machine.unrest(shown) else ""
 
 
 def _minutes(found: dict[str, Any]) -> float:
@@ -159,14 +180,16 @@ def _kept(recipe: Recipe) -> list[str]:
     if not files or not teachers:
         return []
     runs = _read(files)
-    lines = ["| task | teacher | student, one line a run | drop |", "|---|---:|---:|---:|"]
-    for task, first in teachers[0]["tasks"].items():
-        of_teacher = mean(one["tasks"][task]["score"] for one in teachers)
-        scores = [run["tasks"][task] for run in runs]
+    lines = ["| task | test examples | teacher | student, one line a run | drop |", "|---|---:|---:|---:|---:|"]
+    for task in dict.fromkeys(task for one in teachers for task in one["tasks"]):  # a run may be of some tasks alone
+        taught, scores = ([one["tasks"][task] for one in group if task in one["tasks"]] for group in (teachers, runs))
+        if not scores:
+            continue
+        first, of_teacher = taught[0], mean(one["score"] for one in taught)
         each = "<br>".join(f"{s['score']:.1f} ({s['interval'][0]:.1f} to {s['interval'][1]:.1f})" for s in scores)
         drop = 100 * (1 - mean(s["score"] for s in scores) / of_teacher)
         title = f"{task} {first['metric'].replace('_', ' ')}"
-        lines.append(f"| {title} | {of_teacher:.1f} | {each} | {drop:.1f} % |")
+        lines.append(f"| {title} | {first['examples']:,} | {of_teacher:.1f} | {each} | {drop:.1f} % |")
     by_cpu: dict[str, list[float]] = {}
     for run in runs:
         by_cpu.setdefault(run["host"]["cpu"], []).append(run["minutes"] * run["threads"])
@@ -177,11 +200,16 @@ def _kept(recipe: Recipe) -> list[str]:
         (
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
             f"parameters; core-minutes of training: {minutes}, by the clock, the teacher's "
-            f"fine-tuning {'not ' if kind == 'paper' else ''}included. The teacher's scores are the mean of its "
-            f"{len(teachers)} runs, not those of the one that a student learnt from. "
+            f"fine-tuning {'not ' if kind == 'paper' else ''}included. {_of_teachers(len(teachers))} "
             f"Made by `python benchmarks/retention.py`.{_changed(language, kind)}"
         ),
     ]
+
+
+def _of_teachers(runs: int) -> str:
+    if runs == 1:
+        return "The teacher's scores are of one run."
+    return f"The teacher's scores are the mean of its {runs} runs, not those of the one that a student learnt from."
 
 
 def _changed(language: str, kind: str) -> str:

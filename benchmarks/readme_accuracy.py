@@ -1,11 +1,10 @@
-"""README.md's tables of what students score: retention and ablations."""
+"""README.md's table of how much of the teacher's scores students keep."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 from statistics import mean
 from string import ascii_lowercase
@@ -14,21 +13,9 @@ from typing import Any
 from students import HEADLINE, PAPER_SIZES, ROOT, shipped
 
 RESULTS = ROOT / "benchmarks" / "results"
+Made = Mapping[str, Mapping[str, Mapping[str, Any]]]  # of a recipe at a size: its rows by language and task
+Rows = Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]  # by language, size and recipe, then by task
 RECIPES = ("teacher", "scratch", "cut-only", "paper", "default")
-STUDENT_T = {3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % of the t distribution with one degree of freedom less than seeds
-SPREAD = (
-    "One seed, {seeds} in the first row: ± is the standard deviation over seeds of fine-tuning, which draw the "
-    "examples, too, the distillation being the same; of NER alone it is {stdevs[ner]:.1f}. The last column compares "
-    "equal seeds. By that spread, a difference of one seed needs at least {sure:.1f} points to be more than chance "
-    "(95 %), and what another distillation would have changed is not in it: smaller ones are hints. Made on {cpus}."
-)
-ABOUT = {
-    "paper": "Slovak, validation; {steps} steps of 8×128 tokens, far fewer than the paper's; fine-tuning "
-    "without a teacher on 2,000 examples. The row of KL is of before logits were compared in single precision. "
-    + SPREAD,
-    "default": "Slovak, validation; {steps} steps of 16×64 tokens, a tenth of the recipe's, and fine-tuning without a "
-    "teacher on 2,000 examples: what a choice gives early, not what is left of it at the end. " + SPREAD,
-}
 
 
 def retention() -> str:
@@ -57,10 +44,33 @@ def retention() -> str:
         mark = " †" if one["recipe_changed"] else ""
         lines.append(f"| {language} | {size} | {recipe}{mark} | {scores} | {drop} | {shown} |")
     letters = ", ".join(f"{letter}: {cpu}" for cpu, letter in cpus.items())
-    about = f"{found['note']} Processors: {letters}."
+    about = [
+        (
+            f"- Test splits, in examples: {_examples()}. [models/DATA.md](models/DATA.md) has the data sets, their "
+            "licences and splits; [benchmarks/README.md](benchmarks/README.md#how-accuracy-is-compared) how runs and "
+            "seeds count, and what was tried."
+        ),
+        found["note"],
+        f"- Processors: {letters}. –: not run.",
+    ]
     if any(row["recipe_changed"] for row in found["rows"]):
-        about += " †: of an earlier form of this recipe; the file in models/ has changed since, and was not run again."
-    return "\n".join([_mean_drops(rows), "", _operations(), "", *lines, "", about, "", *_tried()])
+        about.append(
+            "- †: of an earlier form of this recipe; the file in models/ has changed since, and was not run again."
+        )
+    return "\n".join([_mean_drops(rows), "", _operations(), "", *lines, "", *about])
+
+
+def _examples() -> str:
+    """Return how many examples of each language and task were scored."""
+    paths = sorted((RESULTS / "retention").glob("*-teacher*-test.json"))
+    counts: dict[str, dict[str, int]] = {}
+    for one in (json.loads(path.read_text(encoding="utf-8")) for path in paths):
+        own = counts.setdefault(one["language"], {})
+        own.update({task: one["tasks"][task]["examples"] for task in HEADLINE if task in one["tasks"]})
+    return "; ".join(
+        f"{language}: {', '.join(f'{task} {count:,}' for task, count in own.items())}"
+        for language, own in counts.items()
+    )
 
 
 def _operations() -> str:
@@ -95,44 +105,80 @@ def _minutes(row: Mapping[str, Any], cpus: Mapping[str, str]) -> str:
     return ", ".join(f"{minutes:.0f} {cpus[cpu]}" for cpu, minutes in row["minutes_by_cpu"].items())
 
 
-def _mean_drops(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> str:
+def _mean_drops(rows: Rows) -> str:
     """Return what each recipe loses at each size, and in which languages that was seen."""
     lines = []
     for size in PAPER_SIZES:
         said = []
         for recipe in reversed(RECIPES[1:]):
-            of = {language: tasks for (language, made, name), tasks in rows.items() if (made, name) == (size, recipe)}
-            if of:
-                drops = [drop for tasks in of.values() for drop in _drops(tasks)]
+            if of := _made(rows, size, recipe):
                 mark = "†" if any(row["recipe_changed"] for tasks in of.values() for row in tasks.values()) else ""
-                shown = f"{mean(drops):.1f} ± {_uncertainty(list(of.values())):.1f} %{mark}"
-                said.append(f"{recipe} {shown} ({', '.join(sorted(of))}: {len(drops)} scores{_more(recipe, of)})")
+                loss, half = _loss(of)
+                said.append(f"{recipe} {loss:.1f} ± {half:.1f} %{mark} ({_more(recipe, of)})")
         if said:
             lines.append(f"- {size} compression: {'; '.join(said)}")
     lines += _of_the_same(rows)
-    steps = sum(stage.get("training", {}).get("steps", 0) for stage in shipped("paper-e5-small")["stages"])
     title = (
-        "Mean drop, in percent of the teacher's scores, below 0 where the student is better; ±: from the scores' 95 % "
-        "bootstrap intervals, taken as independent, though languages share topic's sentences and a student has its "
-        "teacher's examples; seeds not counted. `paper` is its method on "
-        f"this teacher and within this budget ({steps:,} steps); the paper itself, on mBERT and XLM-R and with far "
-        "more of them, reports 8 to 13 % at maximum compression, 2 to 10 % at moderate:"
+        "Mean drop of the test scores, in percent of those of the trimmed and fine-tuned teacher (what trimming itself "
+        "costs is not counted), below 0 where the student is better; ±: 95 %, of the test examples alone, not of seeds:"
     )
-    return "\n".join([title, "", *lines])
+    return "\n".join([title, "", *lines, "", f"{_sizes(rows)}{_papers(rows)}".strip()])
 
 
-def _more(recipe: str, of: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Return what a mean of our recipe hides: the score that it loses most of, and those that it gains."""
-    if recipe != "default":
+def _made(rows: Rows, size: str, recipe: str) -> Made:
+    """Return the rows of a recipe at a size, by language and task."""
+    return {language: tasks for (language, made, name), tasks in rows.items() if (made, name) == (size, recipe)}
+
+
+def _loss(of: Made) -> tuple[float, float]:
+    """Return the mean drop of these scores, and half of its 95 % interval."""
+    return mean(drop for tasks in of.values() for drop in _drops(tasks)), _uncertainty(list(of.values()))
+
+
+def _sizes(rows: Rows) -> str:
+    """Return whether our recipe's two sizes differ by more than chance, where they were run in the same languages."""
+    small, large = (_made(rows, size, "default") for size in reversed(PAPER_SIZES))
+    if not small or set(small) != set(large):
         return ""
+    (one, half), (other, of_other) = _loss(small), _loss(large)
+    told = "do not differ by more than" if abs(one - other) <= hypot(half, of_other) else "differ by more than"
+    return f"The two sizes of `default` {told} the uncertainty. "
+
+
+def _papers(rows: Rows) -> str:
+    """Return what `paper` tells of the paper's own results."""
+    paper, cut = (_made(rows, "maximum", recipe) for recipe in ("paper", "cut-only"))
+    if not paper:
+        return ""
+    steps = sum(stage.get("training", {}).get("steps", 0) for stage in shipped("paper-e5-small")["stages"])
+    worse = set(paper) == set(cut) and _loss(paper)[0] > _loss(cut)[0]
+    tells = "loses more than `cut-only`, which distils nothing: that tells little about" if worse else "is not"
+    return (
+        f"`paper`, its method on this teacher within {steps:,} steps, {tells} the paper's own results, 8 to 13 % at "
+        "maximum compression and 2 to 10 % at moderate, on mBERT and XLM-R with far more steps."
+    )
+
+
+def _more(recipe: str, of: Made) -> str:
+    """Return which scores a mean is of; of our recipe also its mean by language, the score that it loses most of, and
+    what gains hide.
+    """
+    drops = {language: _drops(tasks) for language, tasks in sorted(of.items())}
+    everyone = [drop for own in drops.values() for drop in own]
+    if recipe != "default":
+        return f"{', '.join(drops)}: {len(everyone)} scores"
     drop, language, task = max(
         (float(tasks[task]["drop_percent"]), language, task)
         for language, tasks in of.items()
         for task in HEADLINE
         if task in tasks
     )
-    drops = [max(0.0, drop) for tasks in of.values() for drop in _drops(tasks)]
-    return f"; most in {language} {task}, {drop:.1f} %; {mean(drops):.1f} % where a gain counts as no loss"
+    each = ", ".join(f"{language} {mean(own):.1f}" for language, own in drops.items())
+    kept = mean(max(0.0, drop) for drop in everyone)
+    return (
+        f"{each}; {len(everyone)} scores; most in {language} {task}, {drop:.1f} %; {kept:.1f} % where a gain counts as "
+        "no loss"
+    )
 
 
 def _uncertainty(made: Sequence[Mapping[str, Mapping[str, Any]]]) -> float:
@@ -141,7 +187,7 @@ def _uncertainty(made: Sequence[Mapping[str, Mapping[str, Any]]]) -> float:
     return sqrt(sum(row["drop_uncertainty"] ** 2 for row in rows)) / len(rows)
 
 
-def _of_the_same(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def _of_the_same(rows: Rows) -> list[str]:
     """Return a line a size over the languages that all its recipes have, where some have more."""
     lines = []
     for size in PAPER_SIZES:
@@ -159,56 +205,6 @@ def _of_the_same(rows: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, A
     return lines
 
 
-def _tried() -> list[str]:
-    """Return what was tried on validation data, and what it gave."""
-    found = json.loads((RESULTS / "retention" / "exploration.json").read_text(encoding="utf-8"))
-    lines = ["| tried | gave | kept |", "|---|---|---|"]
-    return [
-        found["what"],
-        "",
-        *lines,
-        *(f"| {one['tried']} | {one['gave']} | {one['kept']} |" for one in found["tried"]),
-    ]
-
-
 def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[str, int, int]:
     language, size, recipe = item[0]
     return language, ("", *PAPER_SIZES).index(size), RECIPES.index(recipe)
-
-
-def ablations() -> str:
-    """Return what each choice gives, one changed at a time: the paper's, then the default's."""
-    rows = json.loads((RESULTS / "ablations" / "summary.json").read_text(encoding="utf-8"))["rows"]
-    titles = {
-        "paper": "The paper's choices, in its first distillation, 12 layers to 6 (for its cost the reference has the "
-        "logits at masked positions alone, the paper at all):",
-        "default": "The default's, from the teacher to 6 layers, FFN 1024 and hidden 156:",
-    }
-    parts = []
-    for of, title in titles.items():
-        group = [row for row in rows if row["of"] == of]
-        if group:
-            cpus = " and ".join(f"{cpu} ({rows})" for cpu, rows in _rows_by_cpu(group).items())
-            sure = STUDENT_T[group[0]["seeds"]] * sqrt(2) * group[0]["stdev"]
-            parts += [title, "", *_changed(group), "", ABOUT[of].format(**group[0], sure=sure, cpus=cpus), ""]
-    return "\n".join(parts).rstrip()
-
-
-def _rows_by_cpu(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return how many rows each processor made."""
-    counts = Counter(row["cpu"] for row in rows)
-    return {cpu: f"{count} row{'s' if count > 1 else ''}" for cpu, count in counts.items()}
-
-
-def _changed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table of rows, the first of which has nothing changed."""
-    lines = [
-        "| changed | to | sentiment F1 | NER F1 | POS acc. | mean (± of seeds) | against the first row |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        scores = " | ".join(f"{row[task]:.1f}" for task in ("sentiment", "ner", "pos"))
-        spread = f" ± {row['stdev']:.1f}" if "stdev" in row else ""
-        beside = "" if row is rows[0] else f"{row['difference']:+.1f}"
-        lines.append(f"| {row['choice']} | {row['value']} | {scores} | {row['mean']:.1f}{spread} | {beside} |")
-    return lines

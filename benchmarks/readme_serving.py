@@ -35,11 +35,13 @@ def serve() -> str:
     others = max(of["others_percent"] for of in load["figures"].values())
     busy = f" The machine was busy: others had up to {others:.0f} % of its cores meanwhile." if others >= BUSY else ""
     kept = [one["rss_mb"] for one in soak["samples"]]
+    after = fuzz["held"]
     held = (
         f"{fuzz['requests']:,} requests that nobody should send (broken JSON and HTTP, all planes of Unicode, 10 MB "
         f"bodies, slow and vanishing clients, wrong tokens, paths out of it): {fuzz['unexpected']} answered otherwise "
-        f"than documented, {fuzz['errors_logged']} errors in its log, {fuzz['rss_growth_mb']:.1f} MB more after all "
-        f"than after the first 2,000. {soak['minutes']:.0f} minutes of real texts with {soak['reloads']} reloads: "
+        f"than documented, {fuzz['errors_logged']} errors in its log; memory {fuzz['before']['rss_mb']:.0f} MB "
+        f"before, {after[0]['rss_mb']:.0f} MB after {after[0]['requests']:,} requests, {after[-1]['rss_mb']:.0f} MB at "
+        f"the end. {soak['minutes']:.0f} minutes of real texts with {soak['reloads']} reloads: "
         f"{soak['answers']['200']:,} answers, {soak['wrong']} not as expected, memory from "
         f"{kept[0]:.0f} MB at the start to {kept[-1]:.0f} MB at the end, between {min(kept):.0f} and {max(kept):.0f} "
         f"MB meanwhile. A line through it rises {soak['rss_slope_mb_in_30_minutes']:.0f} MB in half an hour and the "

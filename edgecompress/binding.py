@@ -10,7 +10,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -81,8 +81,7 @@ def tables(raw: Mapping[str, Any], name: str, context: Context) -> dict[str, Map
 def bind(function: Callable[..., Any], given: Options, where: str, context: Context) -> dict[str, Any]:
     """Return keyword arguments for ``function`` from a table of plain values; problems go to ``context``."""
     known = parameters(function)
-    for name in given.keys() - known.keys():
-        context.problem(f"{where}: no option {name!r}{near(name, known)}")
+    _check_names(given, known, where, context)
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in given:
             context.problem(f"{where}: option {name!r} is missing")
@@ -96,6 +95,40 @@ def bind(function: Callable[..., Any], given: Options, where: str, context: Cont
             context.problem(f"{where}: {name} is empty: give at least one")
     _check_ranges(found, f"{where}: ", context)
     return found
+
+
+def nested(parameter: inspect.Parameter) -> tuple[str, ...]:
+    """Return the options of the table that this option is; none for any other option."""
+    kind = parameter.annotation
+    if not dataclasses.is_dataclass(kind) or kind in (Corpus, TaskFiles):  # these two are given by name
+        return ()
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _check_names(given: Options, known: Mapping[str, inspect.Parameter], where: str, context: Context) -> None:
+    """Note the options that a stage does not have, or has elsewhere: commands have them flat, recipes in tables."""
+    tables = {"": tuple(known), **{name: fields for name, p in known.items() if (fields := nested(p))}}
+    for table, allowed in tables.items():
+        options = given.get(table) if table else given
+        place = f"{where}: {table}" if table else where
+        for name in options if isinstance(options, Mapping) else ():
+            if name not in allowed:
+                context.problem(f"{place}: no option {name!r}{_hint(name, table, tables)}")
+
+
+def _hint(name: str, table: str, tables: Mapping[str, Sequence[str]]) -> str:
+    """Say which option of a stage is meant, and in which of its tables it belongs ("": the stage itself)."""
+    homes = {option: home for home, options in tables.items() for option in options}
+    if name in homes:
+        return f" here: it belongs in {_written(name, homes[name])}"
+    close = difflib.get_close_matches(name, homes, 1)
+    if close and homes[close[0]] != table:
+        return f"; did you mean {_written(close[0], homes[close[0]])}?"
+    return near(name, tables[table])
+
+
+def _written(option: str, table: str) -> str:
+    return f"{table} = {{ {option} = … }}" if table else f"the stage's own table, {option} = …"
 
 
 def _value(kind: Any, value: Any, default: Any, where: str, context: Context) -> Any:  # noqa: PLR0911 - a table of kinds
@@ -160,8 +193,6 @@ def _table(kind: Any, value: Any, default: Any, where: str, context: Context) ->
         context.problem(f"{where}: {value!r} is not a table")
         return default
     hints = typing.get_type_hints(kind)
-    for name in value.keys() - hints.keys():
-        context.problem(f"{where}: no option {name!r}{near(name, hints)}")
     found = {n: _value(hints[n], v, None, f"{where}.{n}", context) for n, v in value.items() if n in hints}
     _check_ranges(found, f"{where}.", context)
     if kind is Training and ("steps" in found) != ("epochs" in found):

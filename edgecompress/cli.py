@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -15,7 +16,7 @@ from edgecompress.errors import EdgecompressError
 
 # command → module that defines `command(name) -> click.Command`, and the line that --help shows
 _COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("run", "Make a Slovak and Swahili student from a packaged teacher, and measure it."),
+    "demo": ("run", "Make four students, one per task, from a packaged teacher, and measure them."),
     "run": ("run", "Run a recipe: stages, export, quantization, benchmark. Stop and rerun at will."),
     "trim": ("stage", "Keep only the vocabulary that the languages use."),
     "verify-tokenizer": ("tokenizer", "Compare a trimmed tokenizer with its original on held-out text."),
@@ -31,13 +32,13 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "export-web": ("web", "Write a page that runs an artifact in the browser."),
     "pack": ("pack", "Write artifacts that share an encoder as one: all their tasks from one pass."),
     "tune": ("graph", "Write the graph in the way that is fastest on this machine."),
-    "verify": ("graph", "Compare two of model folder and artifact: logits, decisions, padding."),
+    "verify": ("graph", "Compare two models: folders, artifacts or packs."),
     "inspect": ("graph", "Show where an artifact's bytes are, and how it computes."),
     "predict": ("artifact", "Label texts with an artifact (onnxruntime alone)."),
     "serve": ("serve", "Serve artifacts over HTTP, with onnxruntime alone."),
     "bench": ("bench", "Measure accuracy, size and latency of students beside their teacher."),
     "report": ("report", "Show what bench measured: an HTML page, Markdown or CSV."),
-    "compare": ("compare", "Compare two results of one machine; exit 1 on a regression."),
+    "compare": ("compare", "Compare two results of one machine; exit 1 past --max-regression."),
     "card": ("publish", "Write the model card of an artifact, with its measured scores."),
     "push": ("publish", "Upload an artifact with its card to a hub repository."),
 }
@@ -91,6 +92,12 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+def _show_all() -> None:
+    """Let results show what is no text, too: a file's name that is not UTF-8, escaped as it is on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _one_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
@@ -113,6 +120,7 @@ _format = warnings.formatwarning
 def main() -> None:
     """Run the command line: an error that edgecompress knows is one line on stderr and its own exit code."""
     _quieten()
+    _show_all()
     warnings.formatwarning = _one_line
     try:
         group(standalone_mode=False, prog_name="edgecompress")

@@ -16,6 +16,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import CorpusError, MissingExtraError
+from edgecompress.extras import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +152,7 @@ def _parquet(path: Path) -> Iterator[str]:
         pa: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
     except ImportError as error:
-        raise MissingExtraError(f"reading {path} needs pyarrow: pip install 'edgecompress[compress]'") from error
+        raise MissingExtraError(f"reading {path} needs pyarrow: {install('compress')}") from error
     try:
         with parquet.ParquetFile(path) as table:
             _check_column(path, table.schema_arrow)
@@ -184,7 +185,7 @@ def _rows(name: str) -> Iterator[str]:
     try:
         library: Any = import_module("datasets")
     except ImportError as error:
-        raise MissingExtraError(f"reading {name} needs datasets: pip install 'edgecompress[compress]'") from error
+        raise MissingExtraError(f"reading {name} needs datasets: {install('compress')}") from error
     try:
         for row in library.load_dataset(path, configuration, split="train", streaming=True):
             text = row.get(column, "")

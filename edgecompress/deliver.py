@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from edgecompress.bench.results import Results, Role
 from edgecompress.bench.subjects import Entry, Target
 from edgecompress.bench.timing import timed_with
 from edgecompress.errors import ArtifactError, CheckError, InputError
+from edgecompress.export.schemes import SCHEMES
 from edgecompress.keys import code_digest, digest
 from edgecompress.pipeline import Result
 from edgecompress.progress import report
@@ -22,6 +24,7 @@ from edgecompress.tasks.examples import Example, read_examples
 Artifacts = dict[str, dict[str, Artifact]]  # subject → task name → artifact
 _PARITY_TEXTS, _AGREEMENT_TEXTS = 32, 200
 _EXPORT_CODE = ("export", "artifact.py", "manifest.py", "runtime")
+_EXPORT_LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy")
 
 
 def artifacts(recipe: Recipe, results: Mapping[str, Result], out: Path) -> tuple[Artifacts, tuple[str, ...]]:
@@ -62,9 +65,11 @@ def _texts(recipe: Recipe, task: str) -> list[str]:
 
 def _exported(result: Result, out: Path, texts: Sequence[str]) -> Artifact:
     target = out / "artifacts" / f"{result.name}-fp32"
-    key = digest([result.key, "fp32", code_digest(_EXPORT_CODE)])
+    key = digest([result.key, "fp32", code_digest(_EXPORT_CODE, _EXPORT_LIBRARIES)])
     if found := _existing(target, key):
         return found
+    for scheme in ("fp32", *SCHEMES):  # of another model, which nobody is to take for this one's
+        shutil.rmtree(target.with_name(f"{result.name}-{scheme}"), ignore_errors=True)
     from edgecompress.encoder import sources
     from edgecompress.export.onnx import export
 
@@ -76,6 +81,7 @@ def _quantized(plain: Artifact, scheme: str, texts: Sequence[str]) -> Artifact:
     key = digest([plain.history[-1].key, scheme])
     if found := _existing(target, key):
         return found
+    shutil.rmtree(target, ignore_errors=True)  # it may be refused now
     from edgecompress.export.quantize import quantize
 
     return quantize(plain, target, scheme=scheme, texts=texts, replace=True, key=key)

@@ -52,8 +52,8 @@ def need_space(folder: Path, size: int) -> None:
 
 
 def refuse_existing(target: Path, option: str = "-o") -> None:
-    """Raise OutputError when ``target`` exists and holds something: asked before long work, too."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    """Raise OutputError when ``target`` exists and holds something, drafts aside: asked before long work, too."""
+    if target.exists() and (not target.is_dir() or not all(_DRAFT.fullmatch(one.name) for one in target.iterdir())):
         raise OutputError(f"{target.absolute()} exists and is not empty: choose another {option}, or remove it first")
 
 
@@ -62,21 +62,33 @@ def drafts_in(folder: Path) -> list[Path]:
     return [path for path in folder.glob(".*") if _DRAFT.fullmatch(path.name) and path.is_dir()]
 
 
+def sweep(folder: Path) -> None:
+    """Remove what :func:`new_folder` left in ``folder`` when it was killed; what it had moved aside for nothing goes
+    back.
+    """
+    for path in drafts_in(folder):
+        whole = path.with_name(path.name[1:].rsplit(".", 2)[0])
+        if path.suffix == ".old" and not whole.exists():
+            path.rename(whole)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder that becomes ``target`` when the block ends without an error.
 
-    It lies beside ``target``; inside, where ``target`` is an empty folder: that one may be a mounted disk, or the folder
-    that a shell stands in, and stays the same folder. After an error, or ``kill -9``, ``target`` holds what it held
-    (killed: and the hidden draft). A symbolic link is followed. Raises OutputError when ``target`` exists and holds
-    something (unless ``replace``), or when the place cannot be written.
+    It lies beside ``target``; inside, where that is a mounted disk or the current folder, which cannot be swapped for
+    another one. After an error, or ``kill -9``, ``target`` holds what it held (killed: and the hidden draft). A
+    symbolic link is followed. Raises OutputError when ``target`` exists and holds something (unless ``replace``), or
+    when the place cannot be written.
     """
     target = target.resolve()
     if not replace:
         refuse_existing(target)
     if replace and target.is_mount():
-        raise OutputError(f"{target} is where a disk is mounted and cannot be replaced: choose a folder in it")
-    inside = target.is_dir() and not replace
+        raise OutputError(f"{target} is a mounted disk, which cannot be replaced: choose a folder in it with -o")
+    inside = not replace and (target.is_mount() or target == Path.cwd())
     draft = _draft_of(target / target.name if inside else target)
     try:
         draft.mkdir(parents=True)
@@ -106,8 +118,11 @@ def _draft_of(target: Path) -> Path:
 
 
 def _move_up(draft: Path) -> None:
+    """Move what ``draft`` holds to the folder around it, and sweep away what killed commands left there."""
+    refuse_existing(draft.parent)
     for part in sorted(draft.iterdir()):
         part.rename(draft.parent / part.name)
+    sweep(draft.parent)
 
 
 def _swap(draft: Path, target: Path) -> None:
@@ -117,7 +132,11 @@ def _swap(draft: Path, target: Path) -> None:
         return
     aside = draft.with_suffix(".old")
     target.rename(aside)
-    draft.rename(target)
+    try:
+        draft.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -155,7 +174,7 @@ def _draft_file(path: Path) -> Iterator[Path]:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is written to and not replaced: a pipe, a device, and /dev/stdout even where the shell made it a file."""
+    """Whether it is written to and not replaced: a pipe, a device, /dev/stdout even where the shell made it a file."""
     return path.exists() and (not path.is_file() or path.parent in _STREAMS)
 
 

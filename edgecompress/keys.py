@@ -57,12 +57,12 @@ def model_key(ref: str) -> str:
 
 
 @cache
-def code_digest(parts: tuple[str, ...]) -> str:
-    """Return a hash of these files and folders of the package, and of the libraries that they call."""
+def code_digest(parts: tuple[str, ...], libraries: tuple[str, ...] = _LIBRARIES) -> str:
+    """Return a hash of these files and folders of the package, and of the versions of the libraries that they call."""
     root = Path(__file__).parent
     files = [path for part in parts for path in ([root / part] if part.endswith(".py") else (root / part).glob("*.py"))]
-    libraries = {name: _version(name) for name in _LIBRARIES}
-    return digest([libraries, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
+    versions = {name: _version(name) for name in libraries}
+    return digest([versions, [[str(p.relative_to(root)), sha256(p)] for p in sorted(files)]])
 
 
 def _version(name: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edgecompress.encoder.bundle import Bundle, read_history, save
 from edgecompress.errors import OutputError
-from edgecompress.files import drafts_in, new_folder, output_error, write_json
+from edgecompress.files import new_folder, output_error, sweep, write_json
 from edgecompress.keys import model_key, stage_key, teachers_of, work_name
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
@@ -162,8 +162,8 @@ def exclusive(out: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(out, error) from error
     try:
-        for draft in [*drafts_in(out / "stages"), *drafts_in(out / "artifacts")]:
-            shutil.rmtree(draft)
+        for folder in (out / "stages", out / "artifacts"):
+            sweep(folder)
         yield
     finally:
         lock.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,15 @@ class Row:
 
 @dataclass(frozen=True)
 class _Model:
-    """``heads``: the tasks whose heads lie beside it; None where only the folder tells."""
+    """``heads``: the tasks whose heads lie beside it; None where only the folder tells. ``unsure``: axes whose size a
+    stage must correct; it is at most that of ``config``.
+    """
 
     config: PretrainedConfig
     class_name: str
     at_most: bool = False
     heads: tuple[TaskFiles, ...] | None = ()
+    unsure: frozenset[str] = frozenset()
 
 
 def plan(recipe: Recipe) -> list[Row]:
@@ -59,16 +62,20 @@ def plan(recipe: Recipe) -> list[Row]:
     architecture(config)
     models = {TEACHER: _Model(config, class_name(config), heads=None)}
     rows = [Row(TEACHER, "load", recipe.teacher, _parameters(models[TEACHER]))]
-    wrong: dict[str, str] = {}  # what follows from a stage that cannot be is not looked at
+    wrong: dict[str, str] = {}  # of what follows from a stage that cannot be, only the sizes are looked at
     for node in recipe.nodes:
-        if {node.source, *teachers_of(node.arguments)} & wrong.keys():
-            wrong[node.name] = ""
-            continue
+        before = models[node.source]
+        follows = bool({node.source, *teachers_of(node.arguments)} & wrong.keys())
         try:
-            models[node.name] = model = _after(node, models[node.source])
-            _check(node, model, models)
+            models[node.name] = model = _after(node, before)
+            if not follows:
+                _check(node, model, models)
         except (ArchitectureError, RecipeError) as error:
             wrong[node.name] = f"stage {node.name!r}: {error}"
+            models[node.name] = replace(before, unsure=before.unsure | set(STAGES[node.stage].sizes.values()))
+            continue
+        if follows:
+            wrong[node.name] = ""
             continue
         rows.append(Row(node.name, node.stage, node.source, _parameters(model), model.at_most))
     if wrong:
@@ -95,19 +102,32 @@ def _check_data(recipe: Recipe) -> None:
 
 def _after(node: Node, before: _Model) -> _Model:
     sizes = {}
+    above = []
     for option, axis in STAGES[node.stage].sizes.items():
         wanted, most = node.arguments.get(option), size(before.config, axis)
         if wanted is None:
             continue
         if wanted > most:
-            raise ArchitectureError(
-                f"{option} {wanted} is above the {most} of the model before it: choose at most {most}"
-            )
+            above.append(f"{option} {wanted} is above the {most} of the model before it: choose at most {most}")
         sizes[axis] = wanted
+    if above:
+        raise ArchitectureError("; ".join(above))
+    config, unsure = _resized(before, sizes)
     at_most = before.at_most or node.stage == "trim"
-    config = resized(before.config, sizes)
     heads = node.arguments["tasks"] if node.stage == "multitask" else ()
-    return _Model(config, _class_after(node, before, config), at_most, heads)
+    return _Model(config, _class_after(node, before, config), at_most, heads, unsure)
+
+
+def _resized(before: _Model, sizes: Mapping[str, int]) -> tuple[PretrainedConfig, frozenset[str]]:
+    """Return the configuration with these sizes, and what is unsure of it. Raises ArchitectureError for sizes that
+    cannot be, whatever a stage before is corrected to.
+    """
+    try:
+        return resized(before.config, sizes), before.unsure - sizes.keys()
+    except ArchitectureError:
+        if not before.unsure & {"hidden", "heads"} - sizes.keys():
+            raise
+        return before.config, before.unsure | sizes.keys()  # the two may fit once the other one is right
 
 
 def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
@@ -140,8 +160,11 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
 
 def _check_truncation(node: Node, after: PretrainedConfig, before: PretrainedConfig) -> None:
     chosen = {**{name: p.default for name, p in parameters(truncate).items()}, **node.arguments}
-    if reads_text(chosen["method"], chosen["attention"]) and not node.arguments.get("corpora"):
+    reads, given = reads_text(chosen["method"], chosen["attention"]), bool(node.arguments.get("corpora"))
+    if reads and not given:
         raise RecipeError("its method and attention read text: give corpora, or choose first-k for both")
+    if given and not reads:
+        raise RecipeError("its method and attention, first-k, read no text: leave corpora out")
     if chosen["attention"] != "first-k":
         check_width(size(after, "hidden"), size(after, "heads"), size(before, "hidden") // size(before, "heads"))
 

@@ -156,6 +156,18 @@ def test_a_misspelt_command_is_told(run, source, words):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("threads", [99999999999, 10**25])
+@pytest.mark.parametrize("command", ["predict", "serve", "bench", "tune"])
+def test_more_threads_than_cores_is_one_line(run, source, tmp_path, command, threads):
+    more = {"predict": ["good"], "serve": ["--port", 0], "bench": ["--length", 8]}
+    words = more.get(command, ["-o", tmp_path / "out"])
+    code, out, err = run(command, source / "artifact", *words, "--threads", threads)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert f"threads {threads}: " in err.replace(" is ", " ")
+    assert "at most" in err
+    assert names(tmp_path) == []
+
+
 def test_a_damaged_artifact_is_one_line(run, tmp_path):
     write_artifact(tmp_path / "a")
     (tmp_path / "a" / "model.onnx").write_bytes(b"x")

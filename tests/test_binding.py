@@ -70,6 +70,12 @@ def test_steps_and_epochs_replace_one_another(stage, table, steps, epochs):
 WRONG = [
     ("prune", {"corpora": ["slk"], "fnn": 3}, "prune: no option 'fnn'; did you mean 'ffn'?"),
     ("prune", {"corpora": ["slk"], "zzz": 3}, "no option 'zzz'; choose from corpora, ffn, heads"),
+    ("finetune", {"task": "topic", "states": 1.0}, "option 'states' here: it belongs in soft = { states = … }"),
+    ("finetune", {"task": "topic", "temperature": 2}, "'temperature'; did you mean soft = { soft_temperature = … }?"),
+    ("finetune", {"task": "topic", "soft": {"seed": 1}}, "soft: no option 'seed' here: it belongs in training = {"),
+    ("trim", {"corpora": ["slk"], "coverage": 0.99}, "here: it belongs in selection = { coverage = … }"),
+    ("trim", {"corpora": ["slk"], "selection": {"size": 3}}, "it belongs in the stage's own table, size = …"),
+    ("prune", {"corpora": ["slk"], "states": 1.0}, "no option 'states'; choose from corpora, ffn, heads"),
     ("prune", {}, "prune: option 'corpora' is missing"),
     ("prune", {"corpora": ["sk"]}, "corpora: no corpus 'sk'; did you mean 'slk'?"),
     ("prune", {"corpora": "slk"}, "corpora: 'slk' is not a list"),

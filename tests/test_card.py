@@ -176,6 +176,8 @@ def test_the_card_says_how_to_load_it(tmp_path):
     artifact = an_artifact(tmp_path / "a")
     assert 'edgecompress.load(snapshot_download("me/slovak"))' in render(artifact, FULL)
     assert f'edgecompress.load("{artifact.folder.name}")' in render(artifact, About())
+    assert "from a clone of edgecompress, `pip install . huggingface_hub`:" in render(artifact, FULL)
+    assert "from a clone of edgecompress, `pip install .`:" in render(artifact, About())
 
 
 def test_results_of_another_model_are_refused(tmp_path):
@@ -227,7 +229,7 @@ def test_two_tasks_of_one_model_are_told_apart(tmp_path):
 
 def test_without_huggingface_hub(tmp_path, monkeypatch):
     monkeypatch.setattr(extras, "is_there", lambda module: module != "huggingface_hub")
-    with pytest.raises(MissingExtraError, match=r"huggingface_hub: pip install 'edgecompress\[compress\]'"):
+    with pytest.raises(MissingExtraError, match=r"huggingface_hub: pip install '\.\[compress\]'"):
         render(an_artifact(tmp_path / "a"), FULL)
 
 

@@ -17,9 +17,9 @@ from edgecompress.artifact import open_artifact
 from edgecompress.encoder.bundle import Bundle
 from edgecompress.errors import ArtifactError, CheckError, InputError, OutputError, SourceError
 from edgecompress.export import onnx as exporter
-from edgecompress.export.compare import padded
-from edgecompress.export.onnx import export
-from edgecompress.export.parity import check_parity
+from edgecompress.export.compare import batches, padded
+from edgecompress.export.onnx import Format, export
+from edgecompress.export.parity import check_parity, vocabulary_of
 from edgecompress.export.quantize import quantize
 from edgecompress.records import Step
 from edgecompress.runtime.predictor import load
@@ -189,3 +189,44 @@ def test_exporting_leaves_the_model_as_it_was(made):
     fresh = bundle("xlm-roberta", "token", layers=1).model
     assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), one.model.parameters(), strict=True))
     assert all(parameter.requires_grad for parameter in one.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "labels", "problem", "says"),
+    [
+        ("text", "topic", ("a", "b"), "multi_label_classification", r"of multi label classification: only one label"),
+        ("text", "topic", ("score",), "regression", "only one label of several can be exported"),
+        ("text", "topic", ("score",), None, "only one label of several can be exported"),
+        ("token", "ner", ("O", "B-PER", "I-PER", "E-PER", "S-PER"), None, "the label E-PER is of another scheme"),
+        ("token", "ner", ("O", "B-PER", "I-PER", "L-PER", "U-PER"), None, "the label L-PER is of another scheme"),
+    ],
+)
+def test_a_head_that_would_be_read_wrongly_is_refused(tmp_path, kind, task, labels, problem, says):
+    one = bundle("bert", kind, layers=1)
+    one.model.config.id2label = dict(enumerate(labels))
+    one.model.config.problem_type = problem
+    with pytest.raises(SourceError, match=says):
+        export(one, tmp_path / "a", task=task)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_opset_that_the_runtime_lacks_is_told_as_that(tmp_path, monkeypatch):
+    """The installed onnx knows newer operators than the installed onnxruntime runs."""
+
+    def cannot(*_args, **_more):
+        raise ArtifactError("model.onnx cannot be opened by onnxruntime")
+
+    monkeypatch.setattr("edgecompress.export.onnx.check_parity", cannot)
+    with pytest.raises(InputError, match="opset 21: the installed onnxruntime cannot run the graph; the default is 20"):
+        export(bundle("bert", "text", layers=1), tmp_path / "a", task="topic", form=Format(opset=21))
+    with pytest.raises(ArtifactError):
+        export(bundle("bert", "text", layers=1), tmp_path / "a", task="topic")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tokenizer_without_an_unknown_token_has_ids_to_try():
+    one = bundle("roberta", "text", layers=1)
+    one.tokenizer.unk_token = None
+    words = vocabulary_of(one)
+    assert words.other not in (None, words.pad)
+    assert all((ids != words.pad).all() for where, ids, _ in batches(words) if where[0].isdigit())

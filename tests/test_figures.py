@@ -28,13 +28,15 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             del sys.modules[name]
 
 
-def test_every_section_of_the_readme_is_what_its_script_writes(script):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    sections = script("readme").SECTIONS
-    assert len(sections) > 10
-    for name, body in sections.items():
-        shown = text.partition(f"<!-- {name}:begin -->\n")[2].partition(f"\n<!-- {name}:end -->")[0]
-        assert shown == body(), f"{name}: run python benchmarks/readme.py"
+def test_every_section_of_the_readmes_is_what_its_script_writes(script):
+    pages = script("readme").PAGES
+    assert len(pages["README.md"]) > 10
+    for page, sections in pages.items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert text.count(":begin -->") == len(sections)
+        for name, body in sections.items():
+            shown = text.partition(f"<!-- {name}:begin -->\n")[2].partition(f"\n<!-- {name}:end -->")[0]
+            assert shown == body(), f"{name}: run python benchmarks/readme.py"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,82 @@ def test_a_card_is_what_its_script_writes(script, recipe):
         pytest.skip(f"a recipe is read with its data: no {SHARED} (EDGECOMPRESS_DATA)")
     shown = (recipe.parent / "card.md").read_text("utf-8")
     assert shown == script("cards").text_of(recipe), "run python benchmarks/cards.py"
+
+
+def test_the_data_of_every_recipe_are_told_with_the_sizes_that_were_scored(script):
+    data, told = script("readme_data"), (ROOT / "models" / "DATA.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "models").glob("*/recipe.toml")):
+        recipe = script("students").shipped(path.parent.name)
+        splits = [file for task in recipe["tasks"].values() for split in ("train", "validation", "test")
+                  for file in task[split]]  # fmt: skip
+        for file in (*splits, *(file for corpus in recipe["corpora"].values() for file in corpus["files"])):
+            assert data.source_of(Path(file)).licence
+    for path in sorted((ROOT / "benchmarks" / "results" / "retention").glob("*-teacher*-test.json")):
+        found = json.loads(path.read_text("utf-8"))
+        tasks = script("students").shipped(f"e5-small-{found['language']}")["tasks"]
+        for task, row in found["tasks"].items():
+            part = data.source_of(Path(tasks[task]["test"][0])).part
+            line = next(line for line in told.splitlines() if line.startswith(f"| `{part}`"))
+            assert f"/ {row['examples']:,} |" in line
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (
+            "e5-small-swh",
+            "`ner-masakhaner2/swh_Latn`, `pos/swh_Latn`, `text/swh_Latn/lafand-news-nc` may only be used non",
+        ),
+        ("e5-small-swh", "`text/swh_Latn/freecodecamp`, `text/swh_Latn/voa-news` came without a stated licence"),
+        ("e5-small-slk", "ner (Universal NER, Slovak SNK)"),
+    ],
+)
+def test_a_card_names_what_limits_it(recipe, says):
+    assert says in (ROOT / "models" / recipe / "card.md").read_text("utf-8")
+
+
+def test_a_card_says_how_far_its_times_lie_apart_where_that_is_much(script, tmp_path):
+    path = ROOT / "benchmarks" / "results" / "models" / "e5-small-slk.json"
+    found, cards = json.loads(path.read_text("utf-8")), script("cards")
+    noises = [row for row in found["measurements"] if row["metric"] in ("noise", "waiting")]
+    for row in noises:
+        row["value"] = 16.3 if (row["metric"], row["settings"]["length"]) == ("noise", 128) else 1.0
+    (tmp_path / "busy.json").write_text(json.dumps(found))
+    assert "The turns' medians lie within ±16.3 %" in cards._noise(tmp_path / "busy.json")
+    for row in noises:
+        row["value"] = 16.3 if row["settings"]["length"] == "real" else 4.9  # whose times no card shows
+    (tmp_path / "quiet.json").write_text(json.dumps(found))
+    assert cards._noise(tmp_path / "quiet.json") == ""
+    assert cards._of_teachers(1) == "The teacher's scores are of one run."
+
+
+def test_what_is_said_of_sizes_and_of_the_paper_follows_the_figures(script):
+    accuracy = script("readme_accuracy")
+
+    def rows(**drops):
+        made = {"small": ("maximum", "default"), "large": ("moderate", "default"), "paper": ("maximum", "paper"),
+                "cut": ("maximum", "cut-only")}  # fmt: skip
+        return {
+            ("slk", *made[name]): {"ner": {"drop_percent": drop, "drop_uncertainty": 3.0, "recipe_changed": False}}
+            for name, drop in drops.items()
+        }
+
+    assert "do not differ by more" in accuracy._sizes(rows(small=5.0, large=1.0))
+    assert "`default` differ by more" in accuracy._sizes(rows(small=6.0, large=1.0))
+    assert accuracy._sizes(rows(small=6.0)) == ""
+    assert "loses more than `cut-only`" in accuracy._papers(rows(paper=20.0, cut=16.0))
+    assert "loses more" not in accuracy._papers(rows(paper=15.0, cut=16.0))
+    assert accuracy._papers(rows(small=6.0)) == ""
+
+
+def test_a_row_that_is_made_again_loses_the_mark_of_earlier_code(script):
+    rows = script("readme_ablations")
+    assert rows._mark({"name": "default", "mean": rows.SINGLE_RELATIONS["default"]}) == " ‡"
+    assert rows._mark({"name": "default", "mean": 50.0}) == ""
+    summary = script("retention_summary")
+    run = {"language": "mlt", "size": "maximum", "recipe": "default", "minutes": summary.EARLIER["mlt", "maximum"]}
+    assert "`default` of mlt maximum was run before" in summary._earlier([run])
+    assert summary._earlier([{**run, "minutes": 1.0}]) == ""
 
 
 def test_operations_are_counted_of_the_recipes_as_they_are(script):

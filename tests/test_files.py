@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgecompress.errors import OutputError
-from edgecompress.files import check_writable, new_folder, output_error, sha256, write_json
+from edgecompress.files import check_writable, new_folder, output_error, sha256, sweep, write_json
 from edgecompress.progress import Event, listening, report
 from edgecompress.records import Step, step_from_json, to_json
 
@@ -129,9 +129,8 @@ def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path, monkeypat
     (tmp_path / "link").symlink_to("a")
     before = (tmp_path / "a").stat().st_ino
     monkeypatch.chdir(tmp_path / "a")
-    with pytest.raises(ValueError, match="half"), new_folder(Path()) as draft:
-        (draft / "x").write_text("1")
-        raise ValueError("half")
+    with pytest.raises(ValueError, match="half"):
+        fail_inside(Path(), ValueError("half"), replace=False)
     assert names(tmp_path / "a") == []
     with new_folder(tmp_path / "link") as draft:
         (draft / "x").write_text("1")
@@ -159,3 +158,45 @@ def test_a_file_is_written_where_a_link_leads_and_into_a_pipe(tmp_path):
     assert (tmp_path / "pipe").is_fifo()
     write_json(Path("/dev/null"), {})
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_killed_command_may_be_given_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f".{tmp_path.name}.12345678.part").mkdir()
+    with new_folder(Path()) as draft:
+        (draft / "x").write_text("1")
+    assert names(tmp_path) == ["x"]
+
+
+def test_of_two_that_fill_one_folder_the_second_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = new_folder(Path())
+    (folder.__enter__() / "x").write_text("mine")
+    (tmp_path / "x").write_text("theirs")
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        folder.__exit__(None, None, None)
+    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_text() == "theirs"
+
+
+def test_what_was_moved_aside_for_nothing_goes_back(tmp_path, monkeypatch):
+    """The old one is moved aside and the new one cannot take its place; or the process dies between the two."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_text("old")
+    rename = Path.rename
+
+    def fails_once(path, target):
+        if path.name.endswith(".part"):
+            raise OSError(errno.EIO, "bad disk", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_once)
+    with pytest.raises(OutputError), new_folder(tmp_path / "a", replace=True) as draft:
+        (draft / "new").write_text("new")
+    monkeypatch.undo()
+    assert names(tmp_path / "a") == ["old"]
+    (tmp_path / "a").rename(tmp_path / ".a.12345678.old")
+    (tmp_path / ".b.12345678.part").mkdir()
+    sweep(tmp_path)
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["old"]

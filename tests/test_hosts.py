@@ -36,7 +36,8 @@ RUST = Path(os.environ.get("EDGECOMPRESS_RUST_PREDICT", EXAMPLES / "rust" / "tar
 REAL = Path(os.environ.get("EDGECOMPRESS_ARTIFACTS", ROOT / "demo-out" / "artifacts"))
 TEXTS = [
     "", "x", "good film", "bad, bad film.", "Ján Novák v Košice.", "don't kofola", "\u200d x \u200d", "日本 ☃",
-    "a\u0301no ﬁ", "10.5 kôň", "je dobrý film", "Ján  Novák\tv\nKošice", "<mask> 'ta' Malta'", "Ġorġ Ġ xy", *SENTENCES[:4],
+    "a\u0301no ﬁ", "10.5 kôň", "je dobrý film", "Ján  Novák\tv\nKošice", "<mask> 'ta' Malta'", "Ġorġ Ġ xy",
+    *SENTENCES[:4],
 ]  # fmt: skip
 Host = Callable[[Path, Sequence[str], str], subprocess.CompletedProcess[str]]
 

@@ -17,7 +17,7 @@ from edgecompress.artifact import open_artifact
 from edgecompress.bench.describe import sizes
 from edgecompress.bench.subjects import entries
 from edgecompress.errors import ArtifactError, CheckError, InputError, MissingExtraError
-from edgecompress.export import layouts
+from edgecompress.export import graph, layouts
 from edgecompress.export.layouts import LAYOUTS, OPERATORS, convert
 from edgecompress.export.onnx import Format, export
 from edgecompress.export.quantize import quantize
@@ -71,6 +71,25 @@ def test_the_same_answers_in_every_layout(plain, tmp_path, layout, scheme):
         assert (convert(made, tmp_path / "back", layout="optimum")).model_path.read_bytes() == (
             artifact.model_path.read_bytes()
         )
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_a_graph_with_its_weights_beside_it_is_not_converted(plain, tmp_path, monkeypatch, layout):
+    monkeypatch.setattr(graph, "ONE_FILE", 1000)
+    large = quantize(plain, tmp_path / "large", scheme="optimized")
+    assert (large.folder / "model.onnx.data").exists()
+    with pytest.raises(InputError, match="keeps its weights in files of their own: quantize it first"):
+        convert(large, tmp_path / "out", layout=layout)
+
+
+def test_weights_behind_a_link_are_told(plain, tmp_path, monkeypatch):
+    """As in the cache of a model hub: onnxruntime follows the link, onnx does not."""
+    monkeypatch.setattr(graph, "ONE_FILE", 1000)
+    large = quantize(plain, tmp_path / "large", scheme="optimized")
+    (large.folder / "model.onnx.data").rename(tmp_path / "blob")
+    (large.folder / "model.onnx.data").symlink_to(tmp_path / "blob")
+    with pytest.raises(ArtifactError, match=r"keeps weights in model\.onnx\.data, a link: copy the folder"):
+        graph.read(large.model_path)
 
 
 def test_what_cannot_be_converted_is_told(plain, tmp_path, monkeypatch):
@@ -134,7 +153,7 @@ def test_the_command(plain, tmp_path, run):
 
 
 def test_an_extra_that_is_missing_below_a_package_that_is_there():
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgecompress\[optimum\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[optimum\]'"):
         require("json.nothing.below", extra="optimum")
 
 

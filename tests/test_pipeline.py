@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -207,6 +208,21 @@ def test_a_refused_quantization_takes_nothing_else_along(home, monkeypatch):
     assert [subject.name for subject in read(home / "out" / "bench.json").subjects] == ["student fp32"]
 
 
+def test_no_artifact_of_an_earlier_model_stays_beside_a_new_one(home, monkeypatch):
+    """A quantization that is refused now, or that the recipe names no longer, would be taken for the new model's."""
+    whole = recipe(home, export={"stages": ["student"], "schemes": ["optimized"]})
+    results = run(whole, home / "out")
+    deliver.artifacts(whole, results, home / "out")
+    (named,) = whole.schemes
+    first = {path.name for path in (home / "out" / "artifacts").iterdir()}
+    assert {name for name in first if name.endswith(named)}
+    monkeypatch.setattr(deliver, "_EXPORT_CODE", ("export",))  # then every key is another one
+    deliver.artifacts(dataclasses.replace(whole, schemes=()), results, home / "out")
+    assert {path.name for path in (home / "out" / "artifacts").iterdir()} == {
+        name for name in first if name.endswith("fp32")
+    }
+
+
 def test_artifacts_are_delivered_measured_and_reused(home, monkeypatch):
     ends = {"export": {"stages": ["student"], "schemes": []}, "bench": {"students": ["student"]}}
     whole = recipe(home, **ends)
@@ -231,6 +247,6 @@ def test_artifacts_are_delivered_measured_and_reused(home, monkeypatch):
     assert "as a page in" in commands._page(found, home)
     assert "<svg" in (home / "report.html").read_text()
     monkeypatch.setattr(commands, "is_there", lambda *_: False)
-    assert "pip install 'edgecompress[report]'" in commands._page(found, home)
+    assert "pip install '.[report]' in a clone of edgecompress" in commands._page(found, home)
     with pytest.raises(InputError, match="names nothing to measure"):
         deliver.bench(whole, {}, {})

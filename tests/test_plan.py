@@ -43,7 +43,6 @@ heads = 2
 tokens = 256
 [[stages]]
 stage = "truncate"
-corpora = ["slk"]
 hidden = 16
 tokens = 256
 name = "narrow"
@@ -151,13 +150,26 @@ def test_one_label_is_told_before_any_work(home):
         plan(read(written(home, text, "one")))
 
 
-def test_sizes_that_cannot_be_come_together_without_what_follows_from_them(home):
-    text = '[[stages]]\nstage="distill"\ncorpora=["slk"]\nlayers=99\nname="deep"\nobjective={relation_heads=4}\n'
-    text += '[[stages]]\nstage="prune"\ncorpora=["slk"]\nffn=9999\nname="after"\n'
-    text += '[[stages]]\nstage="prune"\ncorpora=["slk"]\nffn=9999\nname="wide"\nfrom="teacher"\n'
+DEEP = 'stage="distill"; layers=99; objective={relation_heads=4}'
+SIZES = [  # the teacher: 3 layers, 24 wide, 4 heads, 40 neurons
+    ((DEEP, 'stage="truncate"; hidden=17'), ("layers 99 is above the 3", "hidden size 17 is not divisible by 4 heads")),
+    ((DEEP, 'stage="prune"; ffn=9999'), ("layers 99 is above the 3", "ffn 9999 is above the 40")),
+    ((DEEP, 'stage="prune"; ffn=9999; from="teacher"'), ("layers 99 is above the 3", "ffn 9999 is above the 40")),
+    (('stage="prune"; heads=5; ffn=41',), ("heads 5 is above the 4 of", "ffn 41 is above the 40")),
+    (('stage="truncate"; hidden=17', 'stage="distill"; layers=4'), ("size 17 is not divisible", "layers 4 is above")),
+    (('stage="prune"; heads=5', 'stage="truncate"; hidden=18'), ("heads 5 is above the 4",)),  # of 3 heads 18 would do
+    (('stage="prune"; heads=5', 'stage="truncate"; hidden=18; heads=4'), ("heads 5 is", "18 is not divisible by 4")),
+    (('stage="prune"; heads=5', 'stage="truncate"; hidden=18', 'stage="prune"; heads=4'), ("heads 5 is above the 4",)),
+    ((DEEP, 'stage="prune"; heads=3', 'stage="distill"; objective={relation_heads=7}'), ("layers 99 is above the 3",)),
+]
+
+
+@pytest.mark.parametrize(("stages", "messages"), SIZES)
+def test_sizes_that_cannot_be_come_together_without_what_follows_from_them(home, stages, messages):
+    text = "".join(f'[[stages]]; corpora=["slk"]; name="s{at}"; {one}; ' for at, one in enumerate(stages))
     with pytest.raises(RecipeError) as caught:
-        plan(read(written(home, HEAD + text, "sizes")))
+        plan(read(written(home, HEAD + text.replace("; ", "\n"), "sizes")))
     said = str(caught.value)
-    assert "stage 'deep': layers 99 is above" in said
-    assert "stage 'wide': ffn 9999 is above" in said
-    assert "'after'" not in said
+    assert all(message in said for message in messages)
+    assert said.count(": choose at most") + said.count("is not divisible") == len(messages)
+    assert "relation_heads" not in said

@@ -161,6 +161,10 @@ MISTAKES = [
     ('stage="adapt"; corpora=["slk"]; training={max_length=129}', "max_length 129: this model takes 3 to 128 tokens"),
     ('stage="distill"; corpora=["slk"]; objective={relation_heads=4}; training={max_length=256}', "max_length 256"),
     ('stage="truncate"; corpora=["slk"]; hidden=16; heads=2; method="svd"', "heads of 8, wider than the 6"),
+    (
+        'stage="truncate"; corpora=["slk"]; hidden=16; method="first-k"; attention="first-k"',
+        "read no text: leave corpora out",
+    ),
     ('stage="distill"; corpora=["slk"]; teacher="techer"', "'techer'"),
     ('stage="finetune"; task="topic"; soft={share=2.5}', "soft.share: 2.5 is above 1, and a share is at most 1"),
     ('stage="finetune"; task="topic"; soft={soft_temperature=0}', "soft.soft_temperature: 0 is not above 0"),

@@ -130,5 +130,5 @@ def test_a_figure_and_its_unit_stay_in_one_line(page):
 
 def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.setattr("edgecompress.extras.is_there", lambda module: module != "jinja2")
-    with pytest.raises(MissingExtraError, match=r"this needs jinja2: pip install 'edgecompress\[report\]'"):
+    with pytest.raises(MissingExtraError, match=r"this needs jinja2: pip install '\.\[report\]'"):
         html.page(sample_results())

@@ -111,14 +111,27 @@ def test_a_crowd_is_numbered_and_the_caption_says_who_is_who():
     assert "student 7" not in shown(plot)
 
 
-def test_names_are_escaped():
+def with_teacher_called(name):
     results = sample_results()
-    name = 'a <b> & "c"'
     subjects = (dataclasses.replace(results.subjects[0], name=name), *results.subjects[1:])
     rows = tuple(
         dataclasses.replace(m, subject=name) if m.subject == "teacher fp32" else m for m in results.measurements
     )
-    plot = plots.by_size(dataclasses.replace(results, subjects=subjects, measurements=rows))
+    return dataclasses.replace(results, subjects=subjects, measurements=rows)
+
+
+@pytest.mark.parametrize("name", ["a$x^$b", "_hidden"])
+def test_a_name_is_no_markup_and_no_legend_leaves_it_out(drawn, name):
+    def shows(plot, name):
+        return name in {text.strip("\N{ZERO WIDTH SPACE}").partition(",")[0] for text in shown(plot)}
+
+    found = [shows(plot, name) for plot in every_plot(with_teacher_called(name))]
+    assert found == [shows(plot, "teacher fp32") for plot in drawn]
+
+
+def test_names_are_escaped():
+    name = 'a <b> & "c"'
+    plot = plots.by_size(with_teacher_called(name))
     assert name in shown(plot)
     assert 'aria-label="a &lt;b&gt; &amp; &quot;c&quot; 83.0 % at 118 MB' in plot.svg
 

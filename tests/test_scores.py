@@ -58,5 +58,5 @@ def test_lengths_must_agree(gold, predicted, said):
 @pytest.mark.parametrize(("task", "library"), [("topic", "sklearn"), ("ner", "seqeval")])
 def test_a_missing_library_is_named_with_what_to_install(monkeypatch, task, library):
     monkeypatch.setitem(sys.modules, f"{library}.metrics", None)
-    with pytest.raises(MissingExtraError, match=rf"{library}.*pip install 'edgecompress\[compress\]'"):
+    with pytest.raises(MissingExtraError, match=rf"{library}.*pip install '\.\[compress\]'"):
         score(TASKS[task], [["O"]], [["O"]])

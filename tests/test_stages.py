@@ -153,9 +153,10 @@ def test_pruning_refuses_impossible_sizes(tmp_path, options, error, message):
 @pytest.mark.parametrize("attention", ["first-k", "head-aligned"])
 def test_truncating(tmp_path, family, method, attention):
     made, text = bundle(family), corpus(tmp_path)
-    before = copy_of(made.model)
+    before, reads = copy_of(made.model), (method, attention) != ("first-k", "first-k")
     first, again = (
-        truncate(made, hidden=16, method=method, attention=attention, corpora=(text,), tokens=512) for _ in range(2)
+        truncate(made, hidden=16, method=method, attention=attention, corpora=(text,) * reads, tokens=512)
+        for _ in range(2)
     )
     assert same_weights(first.model, again.model)
     assert same_weights(before, made.model)
@@ -204,6 +205,7 @@ def test_head_aligned_truncation_keeps_whole_heads_apart(tmp_path, family):
     ("options", "error", "message"),
     [
         ({"hidden": 16}, RecipeError, "reads text: give corpora"),
+        ({"hidden": 12, "heads": 0}, ArchitectureError, "heads 0: the model has 4, choose between 1 and 4"),
         ({"hidden": 14}, ArchitectureError, "not divisible by 4 heads: use 12 or 16"),
         ({"hidden": 28}, ArchitectureError, "hidden 28: the model has 24"),
         ({"hidden": 0}, ArchitectureError, "hidden cannot be 0"),

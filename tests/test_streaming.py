@@ -1,6 +1,8 @@
 import gzip
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 from tiny_artifact import write_artifact
@@ -125,6 +127,10 @@ def test_words_that_are_split_already(tmp_path):
         (b'{"text": 5}\n', 'has no "text", a string'),
         (b'{"tokens": ["good"]}\n', 'has no "text", a string$'),
         (b'{"text": "\xff"}\n', r"in\.jsonl:1: byte .* is not UTF-8"),
+        (b'{"text": "good"}\n{"text": "bad", "x": [1e999]}', r"in\.jsonl:2: 1e999 is not a finite number"),
+        (b'{"text": "good", "x": -1e999}', r"in\.jsonl:1: -1e999 is not a finite number"),
+        (b'{"text": "good", "x": NaN}', r"in\.jsonl:1: NaN is not a finite number.*: write a finite one, or null"),
+        (b'{"text": "good", "x": -Infinity}', r"in\.jsonl:1: -Infinity is not a finite number"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(sentiment, tmp_path, data, says):
@@ -141,6 +147,25 @@ def test_nothing_is_overwritten_and_a_missing_input_is_named(sentiment, tmp_path
     with pytest.raises(TaskDataError, match=r"in\.txt does not exist"):
         predict_file(sentiment, tmp_path / "in.txt", tmp_path / "new.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == "mine"
+
+
+def test_other_fields_come_out_as_they_are(sentiment, tmp_path):
+    row = {"text": "good", "x": [1.5, -0.0, 10**30, 1e-320, None, True, {"y": "ž"}]}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row))
+    predict_file(sentiment, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    (found,) = lines(tmp_path / "out.jsonl")
+    assert found.pop("prediction")["label"] == "positive"
+    assert json.dumps(found) == json.dumps(row)
+
+
+def test_names_that_are_not_utf_8(run, tmp_path):
+    write_artifact(tmp_path / "art")
+    source, target = (Path(os.fsdecode(os.fsencode(tmp_path / name))) for name in ("caf\udce9.txt", "o\udce9.jsonl"))
+    source.write_text("good\n")
+    code, out, err = run("predict", tmp_path / "art", "--input", source, "--output", target)
+    assert (code, err) == (0, "")
+    assert "o\\udce9.jsonl: 1 texts" in out
+    assert [row["prediction"]["label"] for row in lines(target)] == ["positive"]
 
 
 def test_from_the_command_line(run, sentiment, tmp_path):

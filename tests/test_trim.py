@@ -85,6 +85,22 @@ def test_what_was_dropped_is_reported(tmp_path):
     assert sum(details["dropped"]["by_script"].values()) == details["dropped"]["tokens"]
     assert details["dropped"]["by_frequency"] == {"never": details["dropped"]["tokens"]}
     assert details["unchanged_texts"] == 1.0
+    assert details["held_out"]["unchanged_texts"] == 1.0  # the same lines again and again
+    few = trim(made, corpora=(corpus(tmp_path, lines=SLOVAK[:4], repeat=1),))
+    assert few.history[-1].details["held_out"] is None
+
+
+def test_the_proof_is_on_lines_that_chose_nothing(tmp_path):
+    """One line of twenty has words of its own: they stay, and the proof says what another such line would have met."""
+    made = bundle("xlm-roberta")
+    same = trim(made, corpora=(corpus(tmp_path, lines=(SLOVAK[0],) * 40, repeat=1),)).history[-1].details
+    lines = (*[SLOVAK[0]] * 19, SWAHILI[0], *[SLOVAK[0]] * 20)
+    alone = trim(made, corpora=(corpus(tmp_path, lines=lines, repeat=1),))
+    details = alone.history[-1].details
+    assert (same["held_out"]["texts"], same["held_out"]["unchanged_texts"]) == (2, 1.0)
+    assert (details["unchanged_texts"], details["held_out"]["unchanged_texts"]) == (1.0, 0.5)
+    assert details["held_out"]["tokens_per_word"][1] > details["held_out"]["tokens_per_word"][0]
+    assert alone.tokenizer.tokenize(SWAHILI[0]) == made.tokenizer.tokenize(SWAHILI[0])
 
 
 def test_min_documents_still_counts_lines(tmp_path):

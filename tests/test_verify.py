@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tiny_models import SENTENCES
+from tokenizers import Tokenizer
 
 from edgecompress.errors import CheckError, InputError
 from edgecompress.export.quantize import quantize
@@ -31,6 +33,23 @@ def test_verifying_a_folder_and_an_artifact(exported, tmp_path):
     _, other = exported("bert", "text")
     with pytest.raises(InputError, match="do not cut texts into the same tokens"):
         verify(plain_side, open_side(other.folder), TEXTS)
+
+
+@pytest.mark.parametrize("other", ["lower case", "two tokens exchanged"])
+def test_other_tokenizers_are_seen_without_texts(exported, other):
+    """As many tokens, and the same random ids for both graphs: only what the ids mean is another thing."""
+    _, plain = exported("bert", "text")
+    side = open_side(plain.folder)
+    spec = json.loads(side.tokenizer.to_str())
+    if other == "lower case":
+        spec["normalizer"]["lowercase"] = not spec["normalizer"]["lowercase"]
+    else:
+        one, two = list(spec["model"]["vocab"])[-2:]
+        vocab = spec["model"]["vocab"]
+        vocab[one], vocab[two] = vocab[two], vocab[one]
+    with pytest.raises(InputError, match="do not cut texts into the same tokens"):
+        verify(side, replace(side, tokenizer=Tokenizer.from_str(json.dumps(spec))))
+    assert verify(side, side).largest == 0
 
 
 def test_a_model_that_gives_nan_is_not_verified(exported):

@@ -118,8 +118,8 @@ def _f1(counts: Floats) -> Floats:
 
 
 def _mean_f1(counts: Floats) -> Floats:
-    """Mean over the labels that occur: of 100 examples with rare labels, the bounds of a mean that counts those that were
-    not drawn as in the whole sample held the value 80 times of 100, these 92 times.
+    """Mean over the labels that occur: of 100 examples with rare labels, the bounds of a mean that counts those that
+    were not drawn as in the whole sample held the value 80 times of 100, these 92 times.
     """
     each = counts.reshape(*counts.shape[:-1], -1, 3)
     return _share(_f1(each).sum(-1), (each[..., 1] + each[..., 2] > 0).sum(-1))

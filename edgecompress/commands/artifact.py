@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from edgecompress.runtime.pack import Predictions
     from edgecompress.runtime.reading import Prediction
 
+_MARK = "\ufeff"  # a byte-order mark: editors of Windows write it before the first line
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _OUTPUT = click.option("-o", "--output", required=True, type=_FOLDER, help="Folder to write.")
-_TEXT = click.option("--text", "text_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_TEXT = click.option("--text", "text_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                     help="Lines of text like those that will be served, to compare on.")  # fmt: skip
 
 
 def command(name: str) -> click.Command:
@@ -35,16 +37,13 @@ def command(name: str) -> click.Command:
 @click.command()
 @click.argument("model")
 @_OUTPUT
-@click.option("--task", default="", type=click.Choice(["", *TASKS]), help="For a model fine-tuned elsewhere.")
+@click.option("--task", type=click.Choice(list(TASKS)), help="For a model fine-tuned elsewhere.")
 @_TEXT
 @click.option("--opset", default=20, show_default=True, type=click.IntRange(18), help="Version of ONNX's operators.")
-@click.option("--backend", default="torch", show_default=True, type=click.Choice(["torch", "optimum"]))
-def export(model: str, output: Path, task: str, text_file: Path | None, opset: int, backend: str) -> None:
-    """Write MODEL (a fine-tuned model folder) as an ONNX artifact, proved equal to torch.
-
-    --text FILE adds real text to the shapes that are compared. --backend optimum uses optimum's exporter, in an
-    environment that has it.
-    """
+@click.option("--backend", default="torch", show_default=True, type=click.Choice(["torch", "optimum"]),
+              help="Whose exporter; optimum wants an environment that has it.")  # fmt: skip
+def export(model: str, output: Path, task: str | None, text_file: Path | None, opset: int, backend: str) -> None:
+    """Write MODEL (a fine-tuned model folder) as an ONNX artifact, proved equal to torch on several shapes."""
     require("torch", "transformers", "onnx", "onnxscript", extra="compress")
     from edgecompress.encoder import sources
     from edgecompress.export.onnx import Format
@@ -53,7 +52,7 @@ def export(model: str, output: Path, task: str, text_file: Path | None, opset: i
     console = terminal()
     with progress(console):
         made = write(
-            sources.load(model), output, task=task, texts=some_lines(text_file, 32), form=Format(opset, backend)
+            sources.load(model), output, task=task or "", texts=some_lines(text_file, 32), form=Format(opset, backend)
         )
     difference = made.history[-1].details["difference"]
     console.print(
@@ -65,7 +64,8 @@ def export(model: str, output: Path, task: str, text_file: Path | None, opset: i
 @click.command()
 @click.argument("artifact", type=_FOLDER)
 @_OUTPUT
-@click.option("--to", "layout", required=True, type=click.Choice(["optimum", "transformers.js", "ort"]))
+@click.option("--to", "layout", required=True, type=click.Choice(["optimum", "transformers.js", "ort"]),
+              help="Whose layout.")  # fmt: skip
 def convert(artifact: Path, output: Path, layout: str) -> None:
     """Write ARTIFACT in the layout of another host, proved equal.
 
@@ -87,7 +87,7 @@ def convert(artifact: Path, output: Path, layout: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a text.")
 @click.option("--input", "source", type=_FILE, help="JSON lines or .txt, also .gz, of any size; with --output.")
 @click.option("--output", "target", type=_FILE, help="JSON lines: the input's fields, and the prediction.")
-@click.option("--threads", default=0, type=click.IntRange(0), show_default="all cores")
+@click.option("--threads", default=0, type=click.IntRange(0), show_default="all cores", help="Cores to run on.")
 @click.option("--batch-size", default=0, type=click.IntRange(0), show_default="what leaves answers the same",
               help="Texts at a time; above 1, int8 probabilities depend on the company a text is in.")  # fmt: skip
 def predict(
@@ -133,7 +133,7 @@ def _standard_input() -> list[str]:
         lines = [line.decode("utf-8").rstrip("\r\n") for line in sys.stdin.buffer]
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8 ({error}): convert it with iconv") from error
-    return lines
+    return [line.removeprefix(_MARK) if at == 0 else line for at, line in enumerate(lines)]
 
 
 def _tables(text: str, prediction: Prediction | Predictions, heads: Mapping[str, Artifact]) -> Iterator[Table]:

@@ -31,19 +31,21 @@ def command(name: str) -> click.Command:
 
 @click.command()
 @click.argument("subjects", nargs=-1, required=True)
-@click.option("--teacher", help="The subject that speedups and differences are of.")
+@click.option("--teacher", help="Baseline of speedups and score differences.")
 @click.option("--baseline", "baselines", multiple=True, help="A student made without distillation (repeatable).")
 @click.option("--test", "tests", multiple=True, metavar="[TASK=]FILE", help="Test split, JSON lines (repeatable).")
 @click.option("--tasks", help="Measure only these of the tasks, comma-separated.")
 @click.option("--batch", default="1,8", show_default=True, help="Texts at a time.")
 @click.option("--length", default="32,128", show_default=True, help="Tokens a text; `real`: texts of the test split.")
 @click.option("--threads", default="1", show_default=True, help="0: all cores that this process may use.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What it runs on.")
 @click.option("--dtype", type=click.Choice(list(_DTYPES)), default="fp32", show_default=True, help="Of torch models.")
 @click.option("--preset", type=click.Choice(_PRESETS), help="MLPerf's scenarios, or edge: 1 thread, 1×real.")
-@click.option("--seconds", default=2.0, show_default=True, type=Finite(0), help="Least, a subject and cell.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns these are spread over.")
-@click.option("--iterations", default=50, show_default=True, type=click.IntRange(1), help="Least, a subject and cell.")
+@click.option("--seconds", default=2.0, show_default=True, type=Finite(0),
+              help="Minimum seconds per subject and setting.")  # fmt: skip
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns that they are spread over.")
+@click.option("--iterations", default=50, show_default=True, type=click.IntRange(1),
+              help="Minimum runs per subject and setting.")  # fmt: skip
 @click.option("--time-limit", default=300.0, show_default=True, type=Finite(0, min_open=True),
               help="Seconds after which a subject that does not answer is ended.")  # fmt: skip
 @click.option("-o", "--json", "target", type=click.Path(path_type=Path), help="Write the results there, as JSON.")

@@ -44,14 +44,16 @@ def command(name: str) -> click.Command:
 @click.command()
 @click.argument("artifact", type=_FOLDER)
 @_OUTPUT
-@click.option("--scheme", default="int8-tables4", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME")
+@click.option("--scheme", default="int8-tables4", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME",
+              help="One of those above.")  # fmt: skip
 @click.option(
     "--min-agreement", default=0.9, show_default=True, type=SHARE, help="Share of decisions on --text that must stay."
 )
 @_TEXT
 @click.option("--ladder", is_flag=True, help="Try every scheme and keep the best by --validation (or --text).")
 @click.option("--max-drop", default=0.5, show_default=True, type=Finite(0), help="Points a rung may lose.")
-@click.option("--prefer", default="small", show_default=True, type=click.Choice(["small", "fast"]))
+@click.option("--prefer", default="small", show_default=True, type=click.Choice(["small", "fast"]),
+              help="Which of the rungs that pass is kept.")  # fmt: skip
 @_LABELLED
 @_JSON
 def quantize(artifact: Path, output: Path, **options: Any) -> None:
@@ -124,9 +126,12 @@ def _examples(files: Sequence[Path], task: Task) -> tuple[Example, ...]:
 @click.command()
 @click.argument("artifact", type=_FOLDER)
 @_OUTPUT
-@click.option("--scheme", default="int8-tables4", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME")
-@click.option("--length", "lengths", multiple=True, type=click.IntRange(1), default=(32, 128), show_default=True)
-@click.option("--threads", default=1, type=click.IntRange(0), show_default=True)
+@click.option("--scheme", default="int8-tables4", show_default=True, type=click.Choice(list(SCHEMES)), metavar="NAME",
+              help="One of those of `quantize`.")  # fmt: skip
+@click.option("--length", "lengths", multiple=True, type=click.IntRange(1), default=(32, 128), show_default=True,
+              help="Tokens of a text that is timed; repeat.")  # fmt: skip
+@click.option("--threads", default=1, type=click.IntRange(0), show_default=True,
+              help="Cores to time on; 0: all that this process may use.")  # fmt: skip
 @_TEXT
 def tune(
     artifact: Path, output: Path, scheme: str, lengths: Sequence[int], threads: int, text_file: Path | None
@@ -139,6 +144,10 @@ def tune(
     from edgecompress.artifact import open_artifact
     from edgecompress.export.tune import tune as write
     from edgecompress.report.graph import tuning_table
+    from edgecompress.runtime.session import usable_cores
+
+    if threads > usable_cores():  # said before every variant is made
+        raise InputError(f"--threads {threads}: this process may use {usable_cores()} cores, choose at most so many")
 
     console, texts = terminal(), some_lines(text_file, _MOST_TEXTS)
     shapes = [(1, length) for length in lengths]

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union
 
 import click
 
-from edgecompress.binding import Context, bind, parameters
+from edgecompress.binding import Context, bind, nested, parameters
 from edgecompress.commands.show import progress, sizes, terminal, validated
 from edgecompress.corpus import HUB, Corpus, check
 from edgecompress.errors import InputError
@@ -66,7 +66,8 @@ _HELP = {
     "alpha_end": "the same, in the last epoch",
     "layers": "how many layers the student keeps",
     "select": "which layers",
-    "teacher": "model folder to imitate; in distill, by default MODEL itself",
+    "teacher": "fine-tuned model folder whose predictions are learnt",
+    "distill.teacher": "model folder to imitate; by default MODEL itself",
     "share": "share of the loss that is the teacher's word, the rest is the true labels'",
     "soft_temperature": "softens both sides' probabilities",
     "copies": "unlabelled copies of each example, with swapped tokens",
@@ -115,18 +116,30 @@ _HELP = {
 def command(name: str) -> click.Command:
     """Return the command of the stage called ``name``: MODEL, -o OUTPUT, and the stage's own options."""
     function = STAGES[name].run
-    options = [option for p in parameters(function).values() for option in _options(p)]
+    groups = [(p, list(_options(p, name))) for p in parameters(function).values()]
 
     def body(model: str, output: Path, **given: Any) -> None:
         _run(name, model, output, _arguments(name, given))
 
     text = re.split(r"\bRaises\s", inspect.getdoc(function) or "")[0].replace("``", "")
-    made = _MODEL(_OUTPUT(click.command(name, help=text)(body)))
-    made.params.extend(options)
+    made = _MODEL(_OUTPUT(click.command(name, help=text, epilog=_in_recipes(groups))(body)))
+    made.params.extend(option for _, options in groups for option in options)
     return made
 
 
-def _options(parameter: inspect.Parameter) -> Iterator[click.Option]:
+def _in_recipes(groups: Sequence[tuple[inspect.Parameter, Sequence[click.Option]]]) -> str:
+    """Return in which tables of a recipe the options stand that a command has side by side."""
+    named = {Corpus: "[corpora.NAME]", TaskFiles: "[tasks.NAME]"}
+    parts = []
+    for parameter, options in groups:
+        home = named.get(_plain_kind(parameter.annotation)) or (nested(parameter) and f"{parameter.name} = {{ … }}")
+        if home:
+            first, last = options[0].opts[0], options[-1].opts[0]
+            parts.append(f"{first} {'to' if options[2:] else 'and'} {last} in {home}")
+    return f"In a recipe: {', '.join(parts)}, the others in the stage's own table; names have _ where flags have -."
+
+
+def _options(parameter: inspect.Parameter, stage: str) -> Iterator[click.Option]:
     kind = _plain_kind(parameter.annotation)
     if kind is Corpus:
         yield from _CORPUS
@@ -140,7 +153,7 @@ def _options(parameter: inspect.Parameter) -> Iterator[click.Option]:
             help_key = f"{kind.__name__}.{field.name}"
             yield _option(field.name, hints[field.name], getattr(parameter.default, field.name), help_key)
     else:
-        yield _option(parameter.name, parameter.annotation, parameter.default)
+        yield _option(parameter.name, parameter.annotation, parameter.default, f"{stage}.{parameter.name}")
 
 
 def _plain_kind(annotation: Any) -> Any:

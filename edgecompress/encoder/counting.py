@@ -54,6 +54,13 @@ class Counts:
     total: int
 
 
+def joined(one: Counts, other: Counts) -> Counts:
+    """Return the counts of two texts that were counted apart, as if they were one."""
+    documents = None if one.documents is None or other.documents is None else one.documents + other.documents
+    characters = Counter(one.characters) + Counter(other.characters)
+    return Counts(one.tokens + other.tokens, documents, characters, one.lines + other.lines, one.total + other.total)
+
+
 @dataclass
 class _Tally:
     """The counts so far: ``tokens`` and ``documents`` (rows,), ``points`` occurrences of each code point."""

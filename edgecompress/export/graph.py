@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecompress.errors import ArtifactError, MissingExtraError
+from edgecompress.extras import install
 
 if TYPE_CHECKING:
     from onnx_ir import Model, Node, Value
@@ -22,7 +23,9 @@ _OUTSIDE = ("..", "/", "\\", ":")
 
 
 def read(path: Path) -> Model:
-    """Return the model in ``path``. Raises ArtifactError when it is not ONNX, or keeps weights outside its folder."""
+    """Return the model in ``path``. Raises ArtifactError when it is not ONNX, or keeps weights outside its folder or
+    behind links.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -35,10 +38,15 @@ def read(path: Path) -> Model:
     if not proto.graph.node:
         raise ArtifactError(f"{path} is not an ONNX file (it holds no graph): restore it, or export again")
     for tensor in proto.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location" and any(part in entry.value for part in _OUTSIDE):
+        for entry in (one for one in tensor.external_data if one.key == "location"):
+            if any(part in entry.value for part in _OUTSIDE):
                 raise ArtifactError(
                     f"{path} keeps weights in {entry.value!r}, outside its folder: do not use this file, get it again"
+                )
+            if (path.parent / entry.value).is_symlink():  # as in the hub's cache; onnx does not follow it
+                raise ArtifactError(
+                    f"{path} keeps weights in {entry.value}, a link: copy the folder with the files that it links to "
+                    f"(cp -rL) and give the copy"
                 )
     del proto
     model: Model = _ir().load(str(path), format="protobuf")
@@ -64,7 +72,7 @@ def _ir() -> Any:
     try:
         import onnx_ir
     except ImportError as error:
-        raise MissingExtraError("changing a graph needs onnx_ir: pip install 'edgecompress[compress]'") from error
+        raise MissingExtraError(f"changing a graph needs onnx_ir: {install('compress')}") from error
     return onnx_ir
 
 

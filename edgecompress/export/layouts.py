@@ -71,19 +71,26 @@ def _transformers_js(artifact: Artifact, folder: Path) -> str:
 
 
 def _moved(artifact: Artifact, folder: Path, model_file: str) -> str:
-    """Copy the graph under another name. Raises InputError where that cannot be: ORT format, or weights beside it."""
+    """Copy the graph under another name. Raises InputError where that cannot be."""
     source = artifact.model_path
-    if source.suffix != ".onnx":
-        raise InputError(f"{artifact.folder} is in ORT format, which cannot be turned back: convert the original")
-    if [path for path in source.parent.glob(f"{source.name}?*") if path.is_file()]:
-        raise InputError(f"{artifact.folder} keeps its weights in files of their own: quantize it first")
+    _check_one_file(artifact)
     (folder / model_file).parent.mkdir(exist_ok=True)
     shutil.copyfile(source, folder / model_file)
     return model_file
 
 
+def _check_one_file(artifact: Artifact) -> None:
+    """Raise InputError for ORT format, or weights beside the graph."""
+    source = artifact.model_path
+    if source.suffix != ".onnx":
+        raise InputError(f"{artifact.folder} is in ORT format, which cannot be turned back: convert the original")
+    if [path for path in source.parent.glob(f"{source.name}?*") if path.is_file()]:
+        raise InputError(f"{artifact.folder} keeps its weights in files of their own: quantize it first")
+
+
 def _ort(artifact: Artifact, folder: Path) -> str:
     """Convert with onnxruntime's own tool, in a process of its own: it prints, and is told by the environment."""
+    _check_one_file(artifact)
     with TemporaryDirectory(prefix="edgecompress-") as scratch:
         given = Path(scratch) / "model.onnx"
         shutil.copyfile(artifact.model_path, given)

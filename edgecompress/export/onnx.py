@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgecompress.artifact import DEFAULT_WORD_PATTERN, Artifact, open_artifact, seal
 from edgecompress.encoder.bundle import save_tokenizer
 from edgecompress.encoder.surgery import copy_of
-from edgecompress.errors import InputError, SourceError
+from edgecompress.errors import ArtifactError, InputError, SourceError
 from edgecompress.export.graph import read, write
 from edgecompress.export.naming import name_weights, without_token_types
 from edgecompress.export.parity import check_parity
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 HEADS = {"text": "ForSequenceClassification", "token": "ForTokenClassification"}
 MODEL_FILE = "model.onnx"
 OLDEST_OPSET = 18  # that torch writes
+_ONE_OF = "single_label_classification"
+_OTHER_TAGS = ("E-", "S-", "L-", "U-")  # of BIOES and BILOU
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,18 @@ def export(
     The graph takes input_ids and attention_mask (batch, length) int64 and gives logits (batch, labels), or for token
     tasks (batch, length, labels). Before the folder appears, its logits are compared with torch's at several shapes and
     on ``texts``. ``task`` is needed only for a model that edgecompress did not fine-tune. Raises SourceError for a
-    model without a fitting head, InputError for operators that the installed onnx does not know, CheckError when the
-    logits differ, OutputError when ``target`` cannot be written.
+    model without a fitting head, or with labels that a softmax or B- and I- tags do not tell, InputError for operators
+    that the installed onnx or onnxruntime does not know, CheckError when the logits differ, OutputError when ``target``
+    cannot be written.
     """
     _check_opset(form.opset)
     row = _task(bundle, task)
     labels = tuple(bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels))
+    _check_labels(bundle, row, labels)
     with new_folder(target, replace=replace) as draft:
         need_space(draft, 2 * _bytes(bundle.model))
         to_onnx(bundle.model, draft / MODEL_FILE, form)
-        difference = check_parity(bundle, draft / MODEL_FILE, texts)
+        difference = _difference(bundle, draft / MODEL_FILE, texts, form.opset)
         step = Step(
             "export", {"scheme": "fp32", **asdict(form)}, bundle.parameters, details={"difference": difference}, key=key
         )
@@ -90,6 +94,28 @@ def export(
             )
         )
     return open_artifact(target)
+
+
+def _difference(bundle: Bundle, graph: Path, texts: Sequence[str], opset: int) -> float:
+    try:
+        return check_parity(bundle, graph, texts)
+    except ArtifactError as error:
+        if opset == Format().opset:
+            raise
+        raise InputError(f"opset {opset}: the installed onnxruntime cannot run the graph; the default is "
+                         f"{Format().opset}") from error  # fmt: skip
+
+
+def _check_labels(bundle: Bundle, task: Task, labels: Sequence[str]) -> None:
+    """Raise SourceError for a head whose logits are not those of one label of several, or whose tags end names in
+    another way than the next B- or O.
+    """
+    kind = getattr(bundle.model.config, "problem_type", None) or _ONE_OF
+    if kind != _ONE_OF or len(labels) < 2:  # noqa: PLR2004 - one is no choice
+        raise SourceError(f"the model gives {len(labels)} label(s) of {kind.replace('_', ' ')}: only one label of "
+                          f"several can be exported, fine-tune it for {task.name}")  # fmt: skip
+    if task.spans and (ends := [label for label in labels if label[:2] in _OTHER_TAGS]):
+        raise SourceError(f"the label {ends[0]} is of another scheme than B- and I-: fine-tune the model on such tags")
 
 
 def _check_opset(opset: int) -> None:

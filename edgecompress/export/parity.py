@@ -53,4 +53,6 @@ def torch_run(bundle: Bundle) -> Run:
 def vocabulary_of(bundle: Bundle) -> Vocabulary:
     """Return what it takes to make ids for the model."""
     tokenizer = bundle.tokenizer
-    return Vocabulary(len(tokenizer), tokenizer.pad_token_id, tokenizer.unk_token_id, longest_input(bundle))
+    pad, unknown = tokenizer.pad_token_id, tokenizer.unk_token_id
+    other = (pad + 1) % len(tokenizer) if unknown is None else unknown
+    return Vocabulary(len(tokenizer), pad, other, longest_input(bundle))

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TOLERANCE = 1e-3  # of the largest logit, between two float32 models
+PROBES = (  # what tokenizers with the same tokens cut differently: case, accents, spaces, digits, marks, other scripts
+    "a", "1", "Good film, BAD Film…", "Ľudia z 3 miest (nie)!", "  dva\u00a0 biele\tznaky ", "Ġorġ ma'",
+    "a\u0301 ﬁ １ 北京 🙂",
+)  # fmt: skip
 PLAIN = ("torch", *UNQUANTIZED)
 
 
@@ -44,20 +48,22 @@ class Side:
 def verify(left: Side, right: Side, texts: Sequence[str] = ()) -> Comparison:
     """Compare the two on random ids of several shapes, and on ``texts``.
 
-    Raises InputError when they do not have the same labels or do not cut the same texts into the same ids.
+    Raises InputError when they do not have the same labels or tokens, or do not cut ``texts`` and :data:`PROBES` into
+    the same ids.
     """
     if left.labels != right.labels:
         raise InputError(f"{left.title} has the labels {_few(left.labels)}, {right.title} {_few(right.labels)}: "
                          f"compare two of one task")  # fmt: skip
     longest = min(left.words.longest, right.words.longest)
-    lines = [(text,) for text in texts or ("a", "1")]
+    lines = [(text,) for text in (*PROBES, *texts)]
     ids, others = ([one.ids for one in encode(side.tokenizer, lines, longest)] for side in (left, right))
-    if left.words.size != right.words.size or ids != others:
+    tokens, same = (side.tokenizer.get_vocab(with_added_tokens=True) for side in (left, right))
+    if tokens != same or ids != others:
         raise InputError(
             f"{left.title} and {right.title} do not cut texts into the same tokens: logits cannot be compared"
         )
     words = Vocabulary(left.words.size, left.words.pad, left.words.other, longest)
-    return compare(left.run, right.run, batches(words, [one for one in ids if one] if texts else []))
+    return compare(left.run, right.run, batches(words, [one for one in ids[len(PROBES) :] if one]))
 
 
 def judge(left: Side, right: Side, found: Comparison, tolerance: float | None, min_agreement: float) -> str:

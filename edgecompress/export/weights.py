@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecompress.errors import MissingExtraError
 from edgecompress.export.compare import Batch, Ids
 from edgecompress.export.quiet import quiet
+from edgecompress.extras import install
 from edgecompress.progress import report
 from edgecompress.runtime.session import open_run
 
@@ -24,7 +25,7 @@ def _load(path: Path) -> ModelProto:
     try:
         import onnx
     except ImportError as error:
-        raise MissingExtraError("quantizing needs onnx: pip install 'edgecompress[compress]'") from error
+        raise MissingExtraError(f"quantizing needs onnx: {install('compress')}") from error
     model: ModelProto = onnx.load(str(path))
     del model.graph.value_info[:]  # shapes noted by the exporter are stale once nodes are replaced
     return model

@@ -59,8 +59,8 @@ def _what(artifact: Artifact, about: About) -> Iterator[str]:
 
 
 def _use(artifact: Artifact, about: About) -> Iterator[str]:
-    packages = "edgecompress huggingface_hub" if about.repo else "edgecompress"
-    yield f"With onnxruntime, tokenizers and numpy, no torch, after `pip install {packages}`:"
+    packages = ". huggingface_hub" if about.repo else "."
+    yield f"With onnxruntime, tokenizers and numpy, no torch; from a clone of edgecompress, `pip install {packages}`:"
     yield from ("", "```python", "import edgecompress")
     if about.repo:
         load = f'predict = edgecompress.load(snapshot_download("{about.repo}"))'

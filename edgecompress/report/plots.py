@@ -169,10 +169,10 @@ def _lengths(
     axes = figure.subplots()
     for at, points in lines.items():
         tokens, medians = [p[0] for p in points], [p[1] for p in points]
-        name, role = subjects[at].name, subjects[at].role
+        name, role = svg.named(shortened(subjects[at].name)), subjects[at].role
         cycle = at // svg.COLOURS
         style = f"{_MARKERS[role]}{_CYCLES[(cycle - 1) % len(_CYCLES)] if cycle else _DASHES[role]}"
-        axes.plot(tokens, medians, style, color=svg.series(at), markersize=5, linewidth=1.8, label=shortened(name))
+        axes.plot(tokens, medians, style, color=svg.series(at), markersize=5, linewidth=1.8, label=name)
         band = [(x, low, high) for x, low, high in points if high is not None]
         if band:
             x, low, high = zip(*band, strict=True)

@@ -35,6 +35,7 @@ _STYLE: Mapping[str, Any] = {
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "text.color": INK,
+    "text.parse_math": False,  # a subject may be called a$x^$b
     "xtick.color": GRID,
     "xtick.labelcolor": INK,
     "ytick.color": GRID,
@@ -47,6 +48,11 @@ _STYLE: Mapping[str, Any] = {
 def series(at: int) -> str:
     """Return the colour of the subject (or part) number ``at``."""
     return f"#05050{at % COLOURS}"
+
+
+def named(name: str) -> str:
+    """Return ``name`` as the label of a series: matplotlib leaves labels that begin with "_" out of the legend."""
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
 def draw(key: str, label: str, height: float, paint: Callable[[Figure], None]) -> str:

@@ -44,7 +44,7 @@ def _panels(figure: Figure, panels: Sequence[str], found: Sequence[Curve], at: d
     for axes, name in zip(rows, panels, strict=True):
         for curve in found:
             if points := getattr(curve, name):
-                label = shortened(curve.subject) if axes is rows[0] else "_"  # once in the legend
+                label = svg.named(shortened(curve.subject)) if axes is rows[0] else "_"  # once in the legend
                 line = "o-" if name == "scores" else "-"
                 colour = svg.series(at[curve.subject])
                 axes.plot(*zip(*points, strict=True), line, label=label, linewidth=1.6, color=colour, markersize=4)

@@ -29,11 +29,23 @@ def saved(details: Mapping[str, Any], parameters: tuple[int, int]) -> Iterator[T
     table.add_row("fp32 MB", *_saving(_BYTES * before / 1e6, _BYTES * after / 1e6, "{:,.1f}"))
     old, new = details["tokens_per_word"]
     table.add_row("tokens a word", f"{old:.3f}", f"{new:.3f}", "")
-    table.caption = f"{details['unchanged_texts']:.1%} of the first texts unchanged, {details['unknown_share']:.2%} UNK"
+    table.caption = _proofs(details)
     yield table
     lost = details["dropped"]
     yield _groups(f"Dropped tokens by script ({lost['tokens']:,})", lost["by_script"])
     yield _groups(f"Dropped tokens by use ({lost['occurrences']:.3%} of the text)", lost["by_frequency"])
+
+
+def _proofs(details: Mapping[str, Any]) -> str:
+    """Say what the history holds of the proofs; one of an earlier version has none on held-out text."""
+    said = f"{details['unchanged_texts']:.1%} of the first texts unchanged, {details['unknown_share']:.2%} UNK"
+    if not (held := details.get("held_out")):
+        return said
+    old, new = held["tokens_per_word"]
+    return (
+        f"{said}\nOf {held['texts']:,} texts that a selection had not seen {held['unchanged_texts']:.1%} unchanged, "
+        f"{held['unknown_share']:.2%} UNK, tokens a word {old:.3f} → {new:.3f}"
+    )
 
 
 def _saving(before: float, after: float, form: str) -> tuple[str, str, str]:

@@ -93,8 +93,8 @@ def encode_windows(
 
 
 def _blank(tokenizer: Tokenizer) -> int | None:
-    """Return the id of the token that is only the space before a word: "Ġ" where the tokenizer works on bytes (elsewhere
-    it is a letter of Maltese), "▁" where it writes that for a space.
+    """Return the id of the token that is only the space before a word: "Ġ" where the tokenizer works on bytes
+    (elsewhere it is a letter of Maltese), "▁" where it writes that for a space.
     """
     parts = (tokenizer.pre_tokenizer, tokenizer.normalizer)  # in this order: a normalizer may hold a large table
     for written in (part.__getstate__().decode() for part in parts if part is not None):

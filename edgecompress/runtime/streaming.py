@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -75,7 +77,7 @@ def _about(predictor: AnyPredictor, source: Path) -> Row:
         raise TaskDataError(f"{source} does not exist: check the path")
     seen, artifact = source.stat(), predictor.artifact
     return {
-        "input": [source.name, seen.st_size, seen.st_mtime_ns],
+        "input": [source.name.encode("utf-8", "backslashreplace").decode(), seen.st_size, seen.st_mtime_ns],
         "artifact": artifact.checksums[artifact.model_file],
         "tokenizer": artifact.checksums["tokenizer.json"],
     }
@@ -114,13 +116,22 @@ def _rows(source: Path, raw: BinaryIO) -> Iterator[Row]:
 
 
 def _row(text: str, place: str) -> Row:
+    finite = partial(_finite, place=place)
     try:
-        row = json.loads(text)
+        row = json.loads(text, parse_float=finite, parse_constant=finite)
     except (ValueError, RecursionError) as error:
         raise TaskDataError(f"{place} is not JSON ({error}): write one object a line") from error
     if not isinstance(row, dict):
         raise TaskDataError(f"{place} is {type(row).__name__}, not an object: write one object a line")
     return row
+
+
+def _finite(number: str, place: str) -> float:
+    """Return a number of a row, which is written again. Raises TaskDataError for one that JSON has no words for."""
+    found = float(number)
+    if not math.isfinite(found):
+        raise TaskDataError(f"{place}: {number} is not a finite number, as JSON wants: write a finite one, or null")
+    return found
 
 
 def _predicted(predictor: AnyPredictor, rows: list[Row], source: Path) -> list[Row]:

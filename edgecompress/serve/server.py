@@ -103,8 +103,8 @@ def _take_signals(server: uvicorn.Server, service: Service, guard: Guard) -> Non
 
 
 async def drain(server: uvicorn.Server, service: Service, guard: Guard) -> None:
-    """Refuse new requests, /readyz included, and wait for ``settings.drain`` seconds until the accepted ones are answered
-    and the answers are sent, then stop.
+    """Refuse new requests, /readyz included, and wait for ``settings.drain`` seconds until the accepted ones are
+    answered and the answers are sent, then stop.
     """
     loop = asyncio.get_running_loop()
     service.draining = True

@@ -47,11 +47,13 @@ def truncate(
     resized(bundle.model.config, {"hidden": hidden, "heads": heads or size(bundle.model.config, "heads")})
     if hidden > size(bundle.model.config, "hidden"):
         raise ArchitectureError(f"hidden {hidden}: the model has {size(bundle.model.config, 'hidden')}, choose fewer")
-    if heads is not None and heads > size(bundle.model.config, "heads"):
-        raise ArchitectureError(f"heads {heads}: the model has {size(bundle.model.config, 'heads')}, choose no more")
+    most = size(bundle.model.config, "heads")
+    if heads is not None and not 1 <= heads <= most:
+        raise ArchitectureError(f"heads {heads}: the model has {most}, choose between 1 and {most}")
     reads = reads_text(method, attention)
-    if reads and not corpora:
-        raise RecipeError(f"truncate: method {method!r} with attention {attention!r} reads text: give corpora")
+    if reads != bool(corpora):
+        raise RecipeError(f"truncate: method {method!r} with attention {attention!r} "
+                          f"{'reads text: give corpora' if reads else 'reads no text: leave corpora out'}")  # fmt: skip
     length = min(128, longest_input(bundle))
     batches = probe_batches(bundle.tokenizer, corpora, tokens, length=length) if reads else []
     kept = _hidden(bundle, hidden, method, batches)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgecompress.errors import MissingExtraError
+from edgecompress.extras import install
 
 if TYPE_CHECKING:
     from edgecompress.tasks import Task
@@ -66,5 +67,5 @@ def _library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise MissingExtraError(
-            f"scoring needs {name.partition('.')[0]}, which is not installed: pip install 'edgecompress[compress]'"
+            f"scoring needs {name.partition('.')[0]}, which is not installed: {install('compress')}"
         ) from error
