@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -83,7 +84,7 @@ def run(language: str, kind: str, size: str, seed: int, *, tasks: tuple[str, ...
     first, headline = next(iter(made.values())), {task: made[task] for task in HEADLINE if task in made}
     row = {
         "language": language, "recipe": kind, "size": None if kind == "teacher" else size, "seed": seed, "split": split,
-        "repeat": repeat,
+        "repeat": repeat, "created": datetime.now(UTC).date().isoformat(),
         "parameters": first.parameters, "tasks": found,
         "minutes": _minutes(headline, out), "threads": torch.get_num_threads(),
         "stages": raw["stages"], "host": asdict(host()),

@@ -31,7 +31,7 @@ def note_of(runs: list[dict[str, Any]]) -> str:
         "- Maximum: hidden size 156, moderate: 276, of the teacher's 384; both 6 of 12 layers and FFN 1024 of 1536.\n"
         "- Minutes: core-minutes of training by the clock, halved, as of two cores, the fine-tuned teachers that "
         f"`default` learns from included; those of different processors do not compare{_longer(runs)}."
-        f"{_earlier(runs)}{_blind(runs)}"
+        f"{_earlier(runs)}{_letters(runs)}{_blind(runs)}"
     )
 
 
@@ -45,6 +45,21 @@ def _earlier(runs: list[dict[str, Any]]) -> str:
     return (
         f"\n- `default` of {', '.join(sorted(found))} was run before two changes of the code: relations in single "
         "precision, and swapped copies that leave the marks of pieces alone."
+        if found
+        else ""
+    )
+
+
+def _letters(runs: list[dict[str, Any]]) -> str:
+    """Return which Maltese rows hold runs of before Ġ was a letter; a run says since then when it was made."""
+    found = {
+        " at ".join(filter(None, (f"`{one['recipe']}`", one["size"] if one["recipe"] == "default" else "")))
+        for one in runs
+        if one["language"] == "mlt" and "created" not in one
+    }
+    return (
+        f"\n- Runs in {', '.join(sorted(found))} of mlt read the tag of a word that begins with Ġ (3 of the "
+        "853 words of NER's test, 13 of the 11,073 of POS's) at its second piece, in training and in the test."
         if found
         else ""
     )
