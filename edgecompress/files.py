@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import zlib
@@ -88,7 +89,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         refuse_existing(target)
     if replace and target.is_mount():
         raise OutputError(f"{target} is a mounted disk, which cannot be replaced: choose a folder in it with -o")
-    inside = not replace and (target.is_mount() or target == Path.cwd())
+    inside = not replace and target.is_dir() and (target.is_mount() or target.samefile(os.curdir))
     draft = _draft_of(target / target.name if inside else target)
     try:
         draft.mkdir(parents=True)
