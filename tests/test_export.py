@@ -23,6 +23,7 @@ from edgecompress.export.parity import check_parity, vocabulary_of
 from edgecompress.export.quantize import quantize
 from edgecompress.records import Step
 from edgecompress.runtime.predictor import load
+from edgecompress.stages.finetune import longest_input
 
 TEXTS = SENTENCES[:6]
 # RoBERTa and XLM-R share their code, so one head of each will do.
@@ -230,3 +231,16 @@ def test_a_tokenizer_without_an_unknown_token_has_ids_to_try():
     words = vocabulary_of(one)
     assert words.other not in (None, words.pad)
     assert all((ids != words.pad).all() for where, ids, _ in batches(words) if where[0].isdigit())
+
+
+def test_what_is_read_at_once_is_what_was_trained_on(tmp_path):
+    """A student of short texts answers worse on long ones: they are read in windows, unless the user says otherwise."""
+    one = bundle("bert", "token", layers=1)
+    tuned = replace(one, history=(Step("finetune", {"task": {"kind": "pos"}, "training": {"max_length": 8}}),))
+    assert load(export(tuned, tmp_path / "a").folder).artifact.max_length == 8
+    assert load(export(tuned, tmp_path / "b", form=Format(max_length=12)).folder).artifact.max_length == 12
+    assert export(one, tmp_path / "c", task="pos").max_length == longest_input(one)
+    with pytest.raises(
+        InputError, match=r"max_length 999: the model takes at most \d+ tokens, and .* on 8"
+    ):
+        export(tuned, tmp_path / "d", form=Format(max_length=999))

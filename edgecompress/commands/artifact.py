@@ -42,7 +42,9 @@ def command(name: str) -> click.Command:
 @click.option("--opset", default=20, show_default=True, type=click.IntRange(18), help="Version of ONNX's operators.")
 @click.option("--backend", default="torch", show_default=True, type=click.Choice(["torch", "optimum"]),
               help="Whose exporter; optimum wants an environment that has it.")  # fmt: skip
-def export(model: str, output: Path, task: str | None, text_file: Path | None, opset: int, backend: str) -> None:
+@click.option("--max-length", default=0, type=click.IntRange(0), show_default="as many as it was fine-tuned on",
+              help="Tokens that are read at once; longer texts are read in windows.")  # fmt: skip
+def export(model: str, output: Path, *, task: str | None, text_file: Path | None, **form: Any) -> None:
     """Write MODEL (a fine-tuned model folder) as an ONNX artifact, proved equal to torch on several shapes."""
     require("torch", "transformers", "onnx", "onnxscript", extra="compress")
     from edgecompress.encoder import sources
@@ -51,9 +53,7 @@ def export(model: str, output: Path, task: str | None, text_file: Path | None, o
 
     console = terminal()
     with progress(console):
-        made = write(
-            sources.load(model), output, task=task or "", texts=some_lines(text_file, 32), form=Format(opset, backend)
-        )
+        made = write(sources.load(model), output, task=task or "", texts=some_lines(text_file, 32), form=Format(**form))
     difference = made.history[-1].details["difference"]
     console.print(
         f"{output}: {megabytes(made.model_bytes)}, differs from torch by {difference:.1e}",

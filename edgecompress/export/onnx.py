@@ -22,7 +22,7 @@ from edgecompress.export.quiet import quiet
 from edgecompress.extras import require
 from edgecompress.files import need_space, new_folder
 from edgecompress.records import Step
-from edgecompress.stages.finetune import longest_input
+from edgecompress.stages.finetune import longest_input, served_input
 from edgecompress.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -41,10 +41,13 @@ _OTHER_TAGS = ("E-", "S-", "L-", "U-")  # of BIOES and BILOU
 
 @dataclass(frozen=True)
 class Format:
-    """Which operators the graph may use, and who writes it: "torch" (our exporter) or "optimum"."""
+    """Which operators the graph may use, who writes it, "torch" (our exporter) or "optimum", and how many tokens of a
+    text are read at once (0: as many as the model was fine-tuned on).
+    """
 
     opset: int = 20
     backend: str = "torch"
+    max_length: int = 0
 
 
 def export(
@@ -67,6 +70,7 @@ def export(
     cannot be written.
     """
     _check_opset(form.opset)
+    _check_length(form.max_length, bundle)
     row = _task(bundle, task)
     labels = tuple(bundle.model.config.id2label[i] for i in range(bundle.model.config.num_labels))
     _check_labels(bundle, row, labels)
@@ -84,7 +88,7 @@ def export(
                 folder=draft,
                 task=row,
                 labels=labels,
-                max_length=longest_input(bundle),
+                max_length=form.max_length or served_input(bundle),
                 scheme="fp32",
                 parameters=bundle.parameters,
                 history=(*bundle.history, step),
@@ -94,6 +98,12 @@ def export(
             )
         )
     return open_artifact(target)
+
+
+def _check_length(length: int, bundle: Bundle) -> None:
+    if length > longest_input(bundle):
+        raise InputError(f"max_length {length}: the model takes at most {longest_input(bundle)} tokens, and was "
+                         f"fine-tuned on {served_input(bundle)}")  # fmt: skip
 
 
 def _difference(bundle: Bundle, graph: Path, texts: Sequence[str], opset: int) -> float:

@@ -11,7 +11,7 @@ from edgecompress.bench.opening import How, Opened, from_config
 from edgecompress.encoder import sources
 from edgecompress.errors import InputError, SourceError
 from edgecompress.runtime.running import INPUTS, OUTPUT
-from edgecompress.stages.finetune import longest_input
+from edgecompress.stages.finetune import served_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,6 +61,6 @@ def open_torch(target: Target, how: How) -> Opened:
     if axes is None:
         raise SourceError(f"{target.path.name} is a {kind}: give a fine-tuned model, which has labels")
     model = bundle.model.to(device=how.device, dtype=getattr(torch, how.dtype)).eval()
-    described = from_config(model.config.to_dict(), target, max_length=longest_input(bundle)) if target.task else None
+    described = from_config(model.config.to_dict(), target, max_length=served_input(bundle)) if target.task else None
     session = TorchSession(model, how.device, axes)
     return Opened(session, len(bundle.tokenizer), described, bundle.tokenizer.backend_tokenizer)

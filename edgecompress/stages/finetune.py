@@ -80,6 +80,15 @@ def longest_input(bundle: Bundle) -> int:
     return arch.longest_input(bundle.model.config)
 
 
+def served_input(bundle: Bundle) -> int:
+    """Return the most tokens that a text may have to be read at once: those that the model was fine-tuned on, where it
+    takes more. On longer inputs its answers get worse (benchmarks/README.md, "Long texts").
+    """
+    longest = longest_input(bundle)
+    tuned = [step.options.get("training", {}) for step in bundle.history if step.stage == "finetune"]
+    return min(longest, int(tuned[-1].get("max_length", longest))) if tuned else longest
+
+
 def check_length(config: Any, length: int) -> None:
     """Raise RecipeError for a ``max_length`` that leaves no room for a token, or exceeds the model's positions."""
     from edgecompress.encoder import arch
