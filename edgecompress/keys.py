@@ -49,11 +49,22 @@ def work_name(key: str) -> str:
 
 
 def model_key(ref: str) -> str:
-    """Return the key of a model that is not a result of ours: the content of a folder, or the name of a source."""
+    """Return the key of a model that is not a result of ours: the content of a folder, the name of the packaged teacher
+    (whose digest is checked when it is loaded), or a hub id with its commit. Raises SourceError for a hub id that can
+    neither be asked for nor is in the cache.
+    """
     folder = Path(ref).expanduser()
     if not folder.is_dir():
-        return ref  # a hub id, or a packaged teacher whose digest is checked when it is loaded
+        return _with_commit(ref)
     return digest({path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+@cache
+def _with_commit(ref: str) -> str:
+    from edgecompress.encoder import sources
+
+    commit = sources.commit(ref)
+    return f"{ref}@{commit}" if commit else ref
 
 
 @cache

@@ -240,7 +240,5 @@ def test_what_is_read_at_once_is_what_was_trained_on(tmp_path):
     assert load(export(tuned, tmp_path / "a").folder).artifact.max_length == 8
     assert load(export(tuned, tmp_path / "b", form=Format(max_length=12)).folder).artifact.max_length == 12
     assert export(one, tmp_path / "c", task="pos").max_length == longest_input(one)
-    with pytest.raises(
-        InputError, match=r"max_length 999: the model takes at most \d+ tokens, and .* on 8"
-    ):
+    with pytest.raises(InputError, match=r"max_length 999: the model takes at most \d+ tokens, and .* on 8"):
         export(tuned, tmp_path / "d", form=Format(max_length=999))

@@ -1,7 +1,11 @@
 """Equal work has equal keys, and other work has others."""
 
+from types import SimpleNamespace
+
 from tiny_models import bundle, corpus
 
+from edgecompress import keys
+from edgecompress.encoder import sources
 from edgecompress.encoder.bundle import save
 from edgecompress.keys import model_key, stage_key, work_name
 from edgecompress.options import Selection
@@ -30,4 +34,16 @@ def test_a_model_at_home_is_known_by_its_content(tmp_path, monkeypatch):
     assert key == model_key(str(tmp_path / "model"))
     save(bundle("bert", seed=1), tmp_path / "model")
     assert model_key("~/model") != key
-    assert model_key("a/b") == "a/b"
+    assert model_key("e5-small") == "e5-small"
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit(monkeypatch):
+    """Else a run that is gone on with would mix stages of two models of one name."""
+    monkeypatch.setattr(sources.HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=()))
+    found = []
+    for name in ("a", "b"):
+        monkeypatch.setattr(sources, "snapshot_download", lambda *_, name=name, **__: f"/cache/snapshots/{name}")
+        keys._with_commit.cache_clear()
+        found.append(model_key("some/model"))
+    keys._with_commit.cache_clear()
+    assert found == ["some/model@a", "some/model@b"]

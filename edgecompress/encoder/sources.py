@@ -93,6 +93,11 @@ def load_config(ref: str) -> PretrainedConfig:
     return e5_small.config() if ref == e5_small.NAME else _config(_folder(ref, weights=False))
 
 
+def commit(ref: str) -> str:
+    """Return the commit that a hub id stands for now, "" for the packaged teacher. Raises as :func:`load`."""
+    return "" if ref == e5_small.NAME else _folder(ref, weights=False).name
+
+
 def load_tokenizer(ref: str) -> PreTrainedTokenizerFast:
     """Return the fast tokenizer of ``ref`` without loading weights. Raises as :func:`load`."""
     if ref == e5_small.NAME:
