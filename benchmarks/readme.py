@@ -20,6 +20,7 @@ import click
 import readme_ablations
 import readme_accuracy
 import readme_data
+import readme_long
 import readme_serving
 from rich.console import Console
 
@@ -245,7 +246,10 @@ SECTIONS = {
     "structure": _structure,
     "tokenizer": _tokenizer,
 }
-PAGES = {"README.md": SECTIONS, "benchmarks/README.md": {"tried": readme_ablations.tried}}
+PAGES = {
+    "README.md": SECTIONS,
+    "benchmarks/README.md": {"long": readme_long.long_texts, "tried": readme_ablations.tried},
+}
 
 
 if __name__ == "__main__":
