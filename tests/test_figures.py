@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from edgecompress.tasks.examples import Example
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("EDGECOMPRESS_DATA", ROOT.parent / "shared" / "data"))
 
@@ -133,9 +135,19 @@ def test_a_row_that_is_made_again_loses_the_mark_of_earlier_code(script):
     assert rows._mark({"name": "default", "mean": rows.SINGLE_RELATIONS["default"]}) == " ‡"
     assert rows._mark({"name": "default", "mean": 50.0}) == ""
     summary = script("retention_summary")
-    run = {"language": "mlt", "size": "maximum", "recipe": "default", "minutes": summary.EARLIER["mlt", "maximum"]}
+    run = {"language": "mlt", "size": "maximum", "recipe": "default"}
     assert "`default` of mlt maximum was run before" in summary._earlier([run])
-    assert summary._earlier([{**run, "minutes": 1.0}]) == ""
+    assert summary._earlier([{**run, "created": "2026-11-30"}]) == ""
+    assert summary._earlier([{**run, "language": "slk"}]) == ""
+
+
+def test_joined_texts_hold_neighbouring_sentences_once(script):
+    long_texts = script("long_texts")
+    examples = [Example((f"{at}a", f"{at}b"), ("O", "B-PER")) for at in range(7)]
+    first, second = long_texts.joined_texts(examples, 3)
+    assert (first.words, first.labels) == (("0a", "0b", "1a", "1b", "2a", "2b"), ("O", "B-PER") * 3)
+    assert second.words[0] == "3a"
+    assert long_texts.joined_texts(examples, 1) == examples
 
 
 def test_operations_are_counted_of_the_recipes_as_they_are(script):

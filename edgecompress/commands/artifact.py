@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from edgecompress.runtime.pack import Predictions
     from edgecompress.runtime.reading import Prediction
 
-_MARK = "\ufeff"  # a byte-order mark: editors of Windows write it before the first line
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _OUTPUT = click.option("-o", "--output", required=True, type=_FOLDER, help="Folder to write.")
@@ -130,10 +130,10 @@ def predict(
 def _standard_input() -> list[str]:
     """Return its lines: of bytes, as Python's own reading of a terminal's encoding may let others through."""
     try:
-        lines = [line.decode("utf-8").rstrip("\r\n") for line in sys.stdin.buffer]
+        kinds = chain(["utf-8-sig"], repeat("utf-8"))  # editors of Windows write a mark before the first line
+        return [line.decode(kind).rstrip("\r\n") for line, kind in zip(sys.stdin.buffer, kinds, strict=False)]
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8 ({error}): convert it with iconv") from error
-    return [line.removeprefix(_MARK) if at == 0 else line for at, line in enumerate(lines)]
 
 
 def _tables(text: str, prediction: Prediction | Predictions, heads: Mapping[str, Artifact]) -> Iterator[Table]:
