@@ -248,7 +248,11 @@ SECTIONS = {
 }
 PAGES = {
     "README.md": SECTIONS,
-    "benchmarks/README.md": {"long": readme_long.long_texts, "tried": readme_ablations.tried},
+    "benchmarks/README.md": {
+        "long": readme_long.long_texts,
+        "lengths": readme_long.lengths,
+        "tried": readme_ablations.tried,
+    },
 }
 
 
