@@ -41,7 +41,9 @@ class Objective:
     ``hidden`` squared error to the teacher's hidden states through a learned projection, in units of their
     variance, of ``hidden_layers``: all (and the embeddings), the middle and the last, or the last. ``relations``
     MiniLMv2 query, key and value self-relations of the last layers (arXiv 2012.15828, eq. 5) in ``relation_heads``
-    heads.
+    heads. All of it on sequences of ``lengths``, each a divisor of training's ``max_length`` (none: all as long as
+    that), which share the tokens evenly, as many in each batch: short ones teach more a step, but a student reads long
+    texts only as well as long ones have taught it.
     """
 
     mlm: float = 0.0
@@ -54,6 +56,7 @@ class Objective:
     relations: float = 1.0
     relation_heads: int = 12
     mask: float = 0.15
+    lengths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

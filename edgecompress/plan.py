@@ -15,7 +15,7 @@ from edgecompress.keys import teachers_of
 from edgecompress.options import TaskFiles
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
-from edgecompress.stages.distill import check_objective, distill
+from edgecompress.stages.distill import check_lengths, check_objective, distill
 from edgecompress.stages.finetune import check_length
 from edgecompress.stages.truncate import check_width, reads_text, truncate
 from edgecompress.tasks import TASKS
@@ -137,6 +137,8 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         teacher = models.get(node.arguments.get("teacher") or node.source)
         pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
         check_objective(objective, *pairs)
+        training = node.arguments.get("training", parameters(distill)["training"].default)
+        check_lengths(objective.lengths, training.max_length)
         if teacher:
             _check_vocabulary(node.arguments.get("teacher", node.source), teacher, after.config)
     if node.stage in ("adapt", "distill"):

@@ -15,7 +15,16 @@ from edgecompress.encoder.importance import IGNORED
 from edgecompress.errors import CorpusError
 from edgecompress.tasks import TASKS
 from edgecompress.tasks.examples import Example
-from edgecompress.training.data import drawn, mask_tokens, pack, packed_batch, probe_batches, task_batch, task_dataset
+from edgecompress.training.data import (
+    drawn,
+    mask_tokens,
+    pack,
+    pack_mixed,
+    packed_batch,
+    probe_batches,
+    task_batch,
+    task_dataset,
+)
 from edgecompress.training.sampler import EpochSampler
 
 
@@ -43,6 +52,23 @@ def test_what_a_tokenizer_file_says_of_padding_and_truncation_is_not_text(tmp_pa
     words.backend_tokenizer.enable_padding(pad_id=words.pad_token_id, pad_token=words.pad_token)
     words.backend_tokenizer.enable_truncation(4)
     assert torch.equal(packed_ids(words, [one], 20), blocks)
+
+
+def test_rows_of_mixed_lengths_hold_whole_sequences_and_a_batch_is_cut_into_them(tmp_path):
+    words, one = tokenizer("bert"), corpus(tmp_path, repeat=4)
+    short, long = pack_mixed(words, [one], (6, 24), 24)
+    for part, length in ((short, 6), (long, 24)):
+        whole = packed_ids(words, [one], length)
+        rows = [part[at] for at in range(len(part))]
+        batch = packed_batch(rows, words, 0.0)
+        assert torch.equal(batch["input_ids"], whole[: len(part) * 24 // length])
+        assert batch["attention_mask"].shape == batch["input_ids"].shape
+        assert len(whole) - len(batch["input_ids"]) < 24 // length
+    with pytest.raises(ValueError, match="unpack"):  # one length a batch: a sampler that mixes them is mistaken
+        packed_batch([short[0], long[0]], words, 0.0)
+    many = len(packed_ids(words, [one], 6))
+    with pytest.raises(CorpusError, match=f"fills {many} sequences of 6, fewer than {many + 1}: add text"):
+        pack_mixed(words, [one], (6,), 6 * (many + 1))
 
 
 def test_corpora_are_mixed_by_weight_and_none_loses_text(tmp_path):

@@ -125,3 +125,28 @@ def test_a_stopped_run_goes_on_with_what_it_remembers(tmp_path, monkeypatch, ask
     pieces = in_pieces(tmp_path / "work", run, "distill", (2, last))
     assert same_weights(whole.model, pieces.model)
     assert sorted(asked) == once  # nothing twice
+
+
+def test_sequences_of_several_lengths_are_remembered_too(tmp_path, asked):
+    """Asked once a row; a student that has learnt from memory is one that asked each time, to bfloat16."""
+    made, text = bundle("bert"), corpus(tmp_path)
+    training = replace(QUICK, steps=0, epochs=3.0, batch_size=1, max_length=24, precision="fp32")
+    objective = replace(OBJECTIVE, lengths=(8, 24))
+    done = distill(made, corpora=(text,), layers=2, objective=objective, training=training)
+    count = done.history[-1].details["sequences"]
+    assert sorted(set(asked)) == list(range(count))
+    assert len(asked) < 1.5 * count  # what is drawn twice before the other length's turn is over is asked once
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_SPARE", 2**60)
+        again = distill(made, corpora=(text,), layers=2, objective=objective, training=training)
+    pairs = zip(done.model.parameters(), again.model.parameters(), strict=True)
+    assert max((a - b).abs().max().item() for a, b in pairs) < 0.02
+
+
+def test_training_of_several_lengths_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMPRESS_CHECKPOINT_SECONDS", "0")
+    made, text = bundle("bert"), corpus(tmp_path)
+    training = replace(QUICK, steps=9, batch_size=2, max_length=24)
+    objective = replace(OBJECTIVE, lengths=(8, 24))
+    run = partial(distill, made, corpora=(text,), layers=2, objective=objective, training=training)
+    assert same_weights(run().model, in_pieces(tmp_path / "w", run, "distill", [2, 5]).model)

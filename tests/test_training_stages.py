@@ -101,6 +101,18 @@ def test_distilling_refuses_what_cannot_be(tmp_path):
         distill(trim(made, corpora=(text,)), corpora=(text,), teacher=str(tmp_path / "teacher"), objective=OBJECTIVE)
     with pytest.raises(RecipeError, match="layers 9: the model has 3"):
         distill(made, corpora=(text,), layers=9, objective=OBJECTIVE)
+    for lengths, message in {
+        (5, 64): "lengths: 5 does not divide max_length 64: choose divisors of it from 3 on",
+        (2,): "lengths: 2 does not divide",
+        (64, 64): "lengths 64, 64: each stands once",
+    }.items():
+        with pytest.raises(RecipeError, match=message):
+            distill(
+                made,
+                corpora=(text,),
+                objective=replace(OBJECTIVE, lengths=lengths),
+                training=replace(QUICK, max_length=64),
+            )
 
 
 @pytest.mark.parametrize("kind", ["topic", "pos"])

@@ -67,6 +67,7 @@ _HELP = {
     "layers": "how many layers the student keeps",
     "select": "which layers",
     "teacher": "fine-tuned model folder whose predictions are learnt",
+    "Objective.lengths": "tokens of a sequence, a divisor of max-length; several share the text evenly (repeatable)",
     "distill.teacher": "model folder to imitate; by default MODEL itself",
     "share": "share of the loss that is the teacher's word, the rest is the true labels'",
     "soft_temperature": "softens both sides' probabilities",

@@ -34,7 +34,7 @@ def distill(
 
     With LAYERS the student starts from that many of the incoming model's layers, chosen by SELECT; without, from the
     incoming model itself. The losses are those of the objective. Raises RecipeError when teacher and student have
-    different vocabularies, or an objective that they cannot fulfil.
+    different vocabularies, an objective that they cannot fulfil, or lengths of which max_length is no multiple.
     """
     from edgecompress.encoder import sources, surgery
     from edgecompress.encoder.arch import architecture, size
@@ -42,6 +42,7 @@ def distill(
 
     if training.steps or training.epochs:
         check_length(bundle.model.config, training.max_length)
+        check_lengths(objective.lengths, training.max_length)
     student = bundle.model
     if layers is not None:
         kept = choose_layers(size(student.config, "layers"), layers, select)
@@ -94,6 +95,18 @@ def check_objective(objective: Objective, *models: tuple[PretrainedConfig, str])
             )
 
 
+def check_lengths(lengths: tuple[int, ...], max_length: int) -> None:
+    """Raise RecipeError for lengths of sequences that do not fill ``max_length`` in whole numbers, or stand twice."""
+    shortest = 3  # one token between the two specials
+    for length in lengths:
+        if length < shortest or max_length % length:
+            raise RecipeError(
+                f"lengths: {length} does not divide max_length {max_length}: choose divisors of it from {shortest} on"
+            )
+    if len(set(lengths)) != len(lengths):
+        raise RecipeError(f"lengths {', '.join(map(str, lengths))}: each stands once, they share the tokens evenly")
+
+
 def _check(teacher: Bundle, student: Bundle, objective: Objective) -> None:
     if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
         raise RecipeError("teacher and student have different vocabularies: run `trim` before both, or after both")
@@ -106,27 +119,37 @@ def _train(
     from functools import partial
 
     import torch
+    from datasets import concatenate_datasets
 
     from edgecompress.encoder.surgery import copy_of
-    from edgecompress.training.data import drawn, pack, packed_batch, probe_batches
+    from edgecompress.options import Sampling
+    from edgecompress.training.data import drawn, pack, pack_mixed, packed_batch, probe_batches
     from edgecompress.training.distiller import Distiller
+    from edgecompress.training.sampler import TaskSampler
     from edgecompress.training.steps import passes
     from edgecompress.training.trainer import Data, fit, working_folder
 
     if not training.steps and not training.epochs:
         return {"steps": 0}
     mask = objective.mask if objective.mlm or objective.logits else 0.0
-    text = drawn(pack(teacher.tokenizer, corpora, training.max_length), training.examples, training.seed)
+    longest, lengths = training.max_length, objective.lengths
+    packed = [] if lengths else [pack(teacher.tokenizer, corpora, longest)]
+    packed += pack_mixed(teacher.tokenizer, corpora, lengths, longest)
+    parts = [drawn(part, -(-training.examples // len(packed)), training.seed) for part in packed]
+    rows = concatenate_datasets(parts)
+    many = passes(len(rows), training)
     with working_folder() as work:
         module = Distiller(student, copy_of(teacher.model), objective)
-        pays = not mask and passes(len(text), training) >= _REPEATED and not _fast_or_many()
-        if pays and module.remember_in(work, len(text), training.max_length):
-            text = text.add_column("sequence", list(range(len(text)))).with_format("torch")
+        pays = not mask and many >= _REPEATED and not _fast_or_many()
+        if pays and module.remember_in(work, len(rows), longest):
+            rows = rows.add_column("sequence", list(range(len(rows)))).with_format("torch")
         torch.manual_seed(training.seed)
-        module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=training.max_length))
-        data = Data(text, partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask))
+        module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=longest))
+        evenly = Sampling(alpha=0.0, alpha_end=0.0)
+        sampler = TaskSampler(parts, training.batch_size, evenly, many, training.seed) if lengths else None
+        data = Data(rows, partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask), sampler=sampler)
         details = fit(module, data, training, label="distill")
-    return {"sequences": len(text), **details}
+    return {"sequences": len(rows), **details}
 
 
 def _fast_or_many() -> bool:

@@ -49,6 +49,29 @@ def pack(tokenizer: PreTrainedTokenizerFast, corpora: Sequence[Corpus], max_leng
     return Dataset.from_dict({"input_ids": mixed}).with_format("torch")
 
 
+def pack_mixed(
+    tokenizer: PreTrainedTokenizerFast, corpora: Sequence[Corpus], lengths: Sequence[int], row: int
+) -> list[Dataset]:
+    """Return what :func:`pack` makes in sequences of each of ``lengths``, divisors of ``row``, a dataset each.
+
+    Its ``input_ids`` (row,) hold whole sequences of ``length``, a column; what does not fill a row is left out. Rows
+    are of one size, however long their sequences: one memory holds all, and each batch costs about the same. Raises
+    CorpusError for corpora too small to fill a row.
+    """
+    return [_rows_of(pack(tokenizer, corpora, length), length, row) for length in lengths]
+
+
+def _rows_of(packed: Dataset, length: int, row: int) -> Dataset:
+    from datasets import Dataset
+
+    several = row // length
+    count = len(packed) // several
+    if count == 0:
+        raise CorpusError(f"the text fills {len(packed)} sequences of {length}, fewer than {several}: add text")
+    ids = packed.with_format("numpy")[: count * several]["input_ids"].reshape(count, row)
+    return Dataset.from_dict({"input_ids": ids, "length": [length] * count}).with_format("torch")
+
+
 def _blocks(tokenizer: PreTrainedTokenizerFast, corpus: Corpus, max_length: int) -> np.ndarray:
     start = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     end = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
@@ -95,9 +118,13 @@ def packed_batch(rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerF
     """Collate packed sequences: masked and labelled when ``mask`` is above 0, untouched otherwise.
 
     The mask is drawn from the batch's own content, not from the global generator: batches differ from epoch to epoch,
-    so their masks do, yet a resumed run sees the very masks that it would have seen.
+    so their masks do, yet a resumed run sees the very masks that it would have seen. Rows of several sequences, all of
+    the same ``length``, are cut into them: (batch · row / length, length).
     """
     ids = torch.stack([row["input_ids"] for row in rows]).long()
+    if "length" in rows[0]:
+        (length,) = {int(row["length"]) for row in rows}
+        ids = ids.reshape(-1, length)
     numbers = {"sequence": torch.stack([row["sequence"] for row in rows])} if "sequence" in rows[0] else {}
     batch = {"attention_mask": torch.ones_like(ids), **numbers}
     if mask > 0:

@@ -78,7 +78,8 @@ class Distiller(nn.Module):
     ) -> dict[str, Tensor]:
         """Return {"loss": scalar} for ids, mask and MLM labels, each (batch, length).
 
-        ``sequence`` (batch,) numbers the sequences, for the memory of what the teacher said of them.
+        ``sequence`` numbers the rows that the memory of what the teacher said holds: (batch,), or fewer where a row
+        holds several sequences.
         """
         mine = features(self.student, input_ids, attention_mask)
         theirs = self._said(input_ids, attention_mask, sequence)
@@ -106,6 +107,7 @@ class Distiller(nn.Module):
             )
             parts = tuple(part.bfloat16() for kind in wanted for part in kind)  # what a later pass will see
             remember(self._memory, sequence, parts)
+        parts = tuple(part.reshape(*input_ids.shape, -1) for part in parts)
         count = len(self._pairs) if self.objective.hidden else 0
         return Features(parts[:count], parts[count:])
 

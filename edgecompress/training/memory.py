@@ -71,6 +71,8 @@ def recall(memory: Memory, sequences: Tensor) -> tuple[Tensor, ...] | None:
 
 
 def remember(memory: Memory, sequences: Tensor, parts: Sequence[Tensor]) -> None:
-    """Write the parts (batch, length, width) of these sequences down."""
-    memory.values[sequences] = torch.stack(list(parts), 1).to(memory.values)
+    """Write the parts (batch, length, width) of these sequences down; those of several short ones fill a row."""
+    _, _, length, width = memory.values.shape
+    rows = [part.reshape(len(sequences), length, width) for part in parts]
+    memory.values[sequences] = torch.stack(rows, 1).to(memory.values)
     memory.known[sequences] = True
