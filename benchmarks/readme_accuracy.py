@@ -38,7 +38,7 @@ def retention() -> str:
     for (language, size, recipe), tasks in sorted(rows.items(), key=_order):
         one = next(iter(tasks.values()))
         scores = " | ".join(f"{tasks[task]['score']:.1f}" if task in tasks else "–" for task in HEADLINE)
-        drop = "" if recipe == "teacher" else f"{mean(_drops(tasks)):.1f} %"
+        drop = "" if recipe == "teacher" else f"{mean(_drops(tasks)):.1f} %{_by_run(tasks)}"
         runs = f" ({one['runs']} runs)" if one["runs"] > one["seeds"] else ""
         shown = f"{one['parameters'] / 1e6:.1f} M | {one['seeds']}{runs} | {_minutes(one, cpus)}"
         mark = " †" if one["recipe_changed"] else ""
@@ -98,6 +98,17 @@ def _beside_paper(path: Path, size: str) -> str:
 def _drops(tasks: Mapping[str, Mapping[str, Any]]) -> list[float]:
     """Return the drops of the headline tasks that were run."""
     return [float(tasks[task]["drop_percent"]) for task in HEADLINE if task in tasks]
+
+
+def _by_run(tasks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the smallest and the largest mean drop of several runs of a row."""
+    of = [tasks[task] for task in HEADLINE if task in tasks]
+    kept = [
+        mean(s / row["teacher_score"] for s, row in zip(run, of, strict=True))
+        for run in zip(*(row["scores"] for row in of), strict=True)
+    ]
+    drops = sorted(100 * (1 - share) for share in kept)
+    return f" ({drops[0]:.1f} to {drops[-1]:.1f})" if drops[1:] else ""
 
 
 def _minutes(row: Mapping[str, Any], cpus: Mapping[str, str]) -> str:

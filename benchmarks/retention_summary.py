@@ -24,6 +24,7 @@ def note_of(runs: list[dict[str, Any]]) -> str:
         "and `scratch`: the same shape without distillation, cut from the teacher or with random weights, fine-tuned "
         "for three times the epochs of `default`.\n"
         "- Maximum: hidden size 156, moderate: 276, of the teacher's 384; both 6 of 12 layers and FFN 1024 of 1536.\n"
+        "- Mean drop, in brackets: the lowest and the highest of a row's single runs.\n"
         "- Minutes: core-minutes of training by the clock, halved, as of two cores, the fine-tuned teachers that "
         f"`default` learns from included; those of different processors do not compare{_longer(runs)}."
         f"{_earlier(runs)}{_letters(runs)}{_blind(runs)}"
@@ -105,6 +106,7 @@ def rows_of(group: list[dict[str, Any]], teachers: list[dict[str, Any]], named: 
                 "parameters": group[0]["parameters"],
                 "seeds": len({one["seed"] for one in group}),
                 "runs": len(group),
+                "scores": [one["tasks"][task]["score"] for one in group],
                 "train_minutes": round(mean(_of_two_cores(one) for one in group), 1),
                 "minutes_by_cpu": _by_cpu(group),
                 "recipe_changed": not all(map(_as_now, group)),

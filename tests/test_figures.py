@@ -130,6 +130,16 @@ def test_what_is_said_of_sizes_and_of_the_paper_follows_the_figures(script):
     assert accuracy._papers(rows(small=6.0)) == ""
 
 
+def test_the_drops_of_single_runs_are_told_where_there_are_several(script):
+    by_run = script("readme_accuracy")._by_run
+    two = {
+        "ner": {"teacher_score": 80.0, "scores": [72.0, 76.0]},
+        "pos": {"teacher_score": 50.0, "scores": [50.0, 50.0]},
+    }
+    assert by_run(two) == " (2.5 to 5.0)"
+    assert by_run({"ner": {"teacher_score": 80.0, "scores": [72.0]}}) == ""
+
+
 def test_a_row_that_is_made_again_loses_the_mark_of_earlier_code(script):
     rows = script("readme_ablations")
     assert rows._mark({"name": "default", "mean": rows.SINGLE_RELATIONS["default"]}) == " ‡"
