@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import textwrap
 
+import pytest
 from tiny_models import FAMILIES, bundle, corpus, task_files
 
 from edgecompress.encoder.bundle import save
+from edgecompress.errors import RecipeError
+from edgecompress.plan import plan
+from edgecompress.recipe import read
 
 HEAD = """
 teacher = "bert"
@@ -36,3 +40,15 @@ def furnish(folder):
     task_files(folder, "topic", 8)
     task_files(folder, "ner", 8)
     return folder
+
+
+def refused(path):
+    with pytest.raises(RecipeError) as caught:
+        plan(read(path))
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def stage(line):
+    return f"{HEAD}\n[[stages]]\n" + line.replace("; ", "\n")
