@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -49,9 +50,15 @@ def main(name: str, models: tuple[str, ...], text: Path) -> None:
         if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
             raise click.ClickException(f"{folder} has another vocabulary than {of_teacher}: take stages of one `trim`")
         errors = errors_by_length(states_by_length(student, texts), theirs)
-        rows.append({"model": called or Path(folder).name, "errors": errors})
+        rows.append({"model": called or Path(folder).name, "errors": errors, "distilled": distillations(student)})
         click.echo(f"{rows[-1]['model']}: {errors}")
     write_json(RESULTS / f"{name}.json", {"name": name, "text": text.name, "rows": rows, "host": asdict(host())})
+
+
+def distillations(student: Bundle) -> list[dict[str, Any]]:
+    """Return the options of every distillation that the student went through, in order."""
+    options = [step.options for step in student.history if step.stage == "distill"]
+    return [{name: one[name] for name in ("objective", "training")} for one in options]
 
 
 def texts_by_length(teacher: Bundle, lines: Sequence[str]) -> dict[str, list[list[int]]]:

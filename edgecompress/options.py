@@ -42,8 +42,8 @@ class Objective:
     variance, of ``hidden_layers``: all (and the embeddings), the middle and the last, or the last. ``relations``
     MiniLMv2 query, key and value self-relations of the last layers (arXiv 2012.15828, eq. 5) in ``relation_heads``
     heads. All of it on sequences of ``lengths``, each a divisor of training's ``max_length`` (none: all as long as
-    that), which share the tokens evenly, as many in each batch: short ones teach more a step, but a student reads long
-    texts only as well as long ones have taught it.
+    that), which share the tokens evenly; ``batch_size`` and ``examples`` then count rows of ``max_length``, each of
+    sequences of one length. Short ones teach more a step, but a student reads long texts only as long ones taught it.
     """
 
     mlm: float = 0.0

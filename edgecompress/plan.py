@@ -12,7 +12,7 @@ from edgecompress.binding import parameters
 from edgecompress.encoder.arch import architecture, longest_input, resized, size
 from edgecompress.errors import ArchitectureError, CorpusError, RecipeError, TaskDataError
 from edgecompress.keys import teachers_of
-from edgecompress.options import TaskFiles
+from edgecompress.options import Objective, TaskFiles
 from edgecompress.recipe import TEACHER, Node, Recipe
 from edgecompress.stages import STAGES
 from edgecompress.stages.distill import check_lengths, check_objective, distill
@@ -137,14 +137,13 @@ def _check(node: Node, after: _Model, models: Mapping[str, _Model]) -> None:
         teacher = models.get(node.arguments.get("teacher") or node.source)
         pairs = [(m.config, m.class_name) for m in (after, teacher) if m is not None]
         check_objective(objective, *pairs)
-        training = node.arguments.get("training", parameters(distill)["training"].default)
-        check_lengths(objective.lengths, training.max_length)
         if teacher:
             _check_vocabulary(node.arguments.get("teacher", node.source), teacher, after.config)
     if node.stage in ("adapt", "distill"):
         training = node.arguments.get("training", parameters(STAGES[node.stage].run)["training"].default)
         if node.stage == "adapt" or training.steps or training.epochs:
             check_length(after.config, training.max_length)
+            check_lengths(node.arguments.get("objective", Objective()).lengths, training.max_length)
     if node.stage in ("finetune", "multitask"):
         _check_learning(node, after, models)
     if node.stage == "truncate":

@@ -39,6 +39,7 @@ def test_only_texts_that_reach_what_differs_have_an_error(lengths, scale):
         last.weight.mul_(scale)
         last.bias.mul_(scale)
     texts = lengths.texts_by_length(teacher, LINES)
+    assert lengths.distillations(student) == []
     errors = lengths.errors_by_length(*(lengths.states_by_length(one, texts) for one in (student, teacher)))
     assert errors["16"] < 0.01
     assert errors["32"] > 0.1

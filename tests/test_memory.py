@@ -130,7 +130,7 @@ def test_a_stopped_run_goes_on_with_what_it_remembers(tmp_path, monkeypatch, ask
 def test_sequences_of_several_lengths_are_remembered_too(tmp_path, asked):
     """Asked once a row; a student that has learnt from memory is one that asked each time, to bfloat16."""
     made, text = bundle("bert"), corpus(tmp_path)
-    training = replace(QUICK, steps=0, epochs=3.0, batch_size=1, max_length=24, precision="fp32")
+    training = replace(QUICK, steps=0, epochs=3.0, batch_size=1, max_length=24, learning_rate=1e-3)
     objective = replace(OBJECTIVE, lengths=(8, 24))
     done = distill(made, corpora=(text,), layers=2, objective=objective, training=training)
     count = done.history[-1].details["sequences"]
@@ -139,8 +139,10 @@ def test_sequences_of_several_lengths_are_remembered_too(tmp_path, asked):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "_SPARE", 2**60)
         again = distill(made, corpora=(text,), layers=2, objective=objective, training=training)
-    pairs = zip(done.model.parameters(), again.model.parameters(), strict=True)
-    assert max((a - b).abs().max().item() for a, b in pairs) < 0.02
+    one, other, before = (model.state_dict() for model in (done.model, again.model, made.model))
+    same_shape = [name for name in one if one[name].shape == before[name].shape]
+    moved = sum(float((other[name] - before[name]).abs().sum()) for name in same_shape)
+    assert sum(float((other[name] - one[name]).abs().sum()) for name in one) < moved / 10
 
 
 def test_training_of_several_lengths_goes_on_where_it_was_stopped(tmp_path, monkeypatch):

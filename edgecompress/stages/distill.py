@@ -101,7 +101,8 @@ def check_lengths(lengths: tuple[int, ...], max_length: int) -> None:
     for length in lengths:
         if length < shortest or max_length % length:
             raise RecipeError(
-                f"lengths: {length} does not divide max_length {max_length}: choose divisors of it from {shortest} on"
+                f"lengths: {length} does not divide max_length {max_length}: choose divisors of it from {shortest} on, "
+                "or raise max_length"
             )
     if len(set(lengths)) != len(lengths):
         raise RecipeError(f"lengths {', '.join(map(str, lengths))}: each stands once, they share the tokens evenly")
@@ -133,8 +134,8 @@ def _train(
         return {"steps": 0}
     mask = objective.mask if objective.mlm or objective.logits else 0.0
     longest, lengths = training.max_length, objective.lengths
-    packed = [] if lengths else [pack(teacher.tokenizer, corpora, longest)]
-    packed += pack_mixed(teacher.tokenizer, corpora, lengths, longest)
+    words = teacher.tokenizer
+    packed = pack_mixed(words, corpora, lengths, longest) if lengths else [pack(words, corpora, longest)]
     parts = [drawn(part, -(-training.examples // len(packed)), training.seed) for part in packed]
     rows = concatenate_datasets(parts)
     many = passes(len(rows), training)
@@ -144,10 +145,10 @@ def _train(
         if pays and module.remember_in(work, len(rows), longest):
             rows = rows.add_column("sequence", list(range(len(rows)))).with_format("torch")
         torch.manual_seed(training.seed)
-        module.fit_projection(probe_batches(teacher.tokenizer, corpora, 8192, length=longest))
+        module.fit_projection(probe_batches(words, corpora, 8192, length=longest))
         evenly = Sampling(alpha=0.0, alpha_end=0.0)
         sampler = TaskSampler(parts, training.batch_size, evenly, many, training.seed) if lengths else None
-        data = Data(rows, partial(packed_batch, tokenizer=teacher.tokenizer, mask=mask), sampler=sampler)
+        data = Data(rows, partial(packed_batch, tokenizer=words, mask=mask), sampler=sampler)
         details = fit(module, data, training, label="distill")
     return {"sequences": len(rows), **details}
 
