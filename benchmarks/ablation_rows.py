@@ -31,6 +31,9 @@ def _objective(**weights: Any) -> dict[str, Entry]:
 
 PAPER: Mapping[str, Variant] = {
     "base": Variant("reference", "stride, MSE, α 0.5, adapted, trimmed first; logits at the masked positions alone"),
+    "stride-first": Variant(
+        "start", "every other layer from the first on, as the paper has it", {"distill": {"select": "stride-first"}}
+    ),
     "first": Variant("start", "first layers", {"distill": {"select": "first-k"}}),
     "last": Variant("start", "last layers", {"distill": {"select": "last-k"}}),
     "random": Variant("start", "random weights", start="random"),
@@ -80,8 +83,8 @@ def _of_paper(name: str, variant: Variant, of: Mapping[str, Entry], steps: int) 
     changed = variant.changes.get("adapt", {})
     adapted = "-".join(["adapt", *changed.values(), *(["whole"] if variant.trim == "last" else [])])
     adapt = _changed(_changed(of["adapt"], {"name": adapted, "training": {"steps": steps}}), changed)
-    cheap = {"logits_at": "masked"}  # the one choice in which the first row is not the recipe
-    own = {"name": f"distill-{name}", "from": adapted, "objective": cheap, "training": {"steps": steps}}
+    other = {"select": "stride", "objective": {"logits_at": "masked"}}  # where the first row is not the recipe
+    own = {"name": f"distill-{name}", "from": adapted, "training": {"steps": steps}, **other}
     distill = _changed(_changed(of["distill"], own), variant.changes.get("distill", {}))
     if variant.trim == "last":
         return [adapt], [distill, {**of["trim"], "name": "trimmed-last"}]

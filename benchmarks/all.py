@@ -1,12 +1,13 @@
-"""Remake every published figure, one step after the other: `python benchmarks/all.py -o WORK`.
+"""Remake the published figures, one step after the other: `python benchmarks/all.py -o WORK`.
 
     python benchmarks/all.py --dry-run              # the steps, what they need, how long they take
     python benchmarks/all.py -o WORK --only harness # one group
-    python benchmarks/all.py -o WORK                # all of it: more than a day on two cores
+    python benchmarks/all.py -o WORK                # all of them: more than a day on two cores
 
 WORK keeps what a step has done: stop it and run it again, it goes on. A step that fails is told, and the rest goes on.
-Steps that need EDGECOMPRESS_DATA (a folder laid out as the heads of models/*/recipe.toml say) or the environment of
-`make test-optimum` are left out where it is not there, and said so.
+Steps that need EDGECOMPRESS_DATA (a folder laid out as models/DATA.md says) or the environment of `make test-optimum`
+are left out where it is not there, and said so. No step makes results/retention/exploration.json, a lab note, nor
+results/lengths and results/long_texts/mlt-ner.json: their students were distilled otherwise than in any recipe here.
 """
 
 from __future__ import annotations
@@ -61,8 +62,21 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
             for kind in ("teacher", "default", "default --size moderate", "paper", "cut-only", "scratch")
         ),
         *(
-            Step(f"benchmarks/retention.py run {again} --repeat 1 --split test -o {{work}}/retention-again", "1 hour")
-            for again in ("slk --recipe teacher", "mlt --recipe teacher", "slk --recipe default")
+            Step(f"benchmarks/retention.py run {language} --seed {seed} --split test -o {{work}}/retention", "1 hour")
+            for language in ("slk", "mlt", "swh")
+            for seed in (1, 2)
+        ),
+        *(
+            Step(f"benchmarks/retention.py run {row} --split test -o {{work}}/retention", "1 hour")
+            for row in ("mlt --recipe distilled", "slk --recipe distilled", "mlt --recipe taught")
+        ),
+        *(
+            Step(
+                f"benchmarks/retention.py run {language} --recipe teacher --repeat {again} --split test "
+                f"-o {{work}}/retention-again{again}",
+                "30 minutes",
+            )
+            for language, again in (("slk", 1), ("mlt", 1), ("swh", 1), ("mlt", 2))
         ),
         Step("benchmarks/retention.py run slk --size shallow -o {work}/retention", "1 hour"),
         *(
@@ -70,6 +84,14 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
             for language in ("slk", "mlt", "swh")
         ),
         Step("benchmarks/retention.py summary", "no time"),
+    ),
+    "long_texts": (
+        Step(
+            "benchmarks/long_texts.py mlt-pos --test {data}/pos/mlt_Latn/test.jsonl "
+            "teacher={work}/retention/mlt/artifacts/teacher-pos-fp32 "
+            "student={work}/retention/mlt/artifacts/default-maximum-s0-pos-fp32",
+            "5 minutes",
+        ),
     ),
     "models": (
         Step("-m edgecompress run models/e5-small-slk/recipe.toml -o {work}/e5-small-slk", "90 minutes"),

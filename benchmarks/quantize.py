@@ -211,7 +211,8 @@ def summary() -> None:
         "note": f"`peer`: optimum's int8. One thread of {timed['host']['cpu']}, medians, in turns. The XLM-R shapes of "
         f"the first table have random weights: their size and time alone mean something. {first} {DEFAULT} at 1×128 "
         f"takes {floor_ratio} times (floor_ratio) what its products of constants alone would take at the int8 peak "
-        f"that was measured there; {free} {SMALLEST} is {smallest:.1f} times as fast as the teacher. Points below "
+        f"that was measured there; {free} {SMALLEST} is {smallest:.1f} times as fast as the teacher; no stage changes "
+        f"an activation, so that none makes {free} of this teacher: it shows what a shape gives. Points below "
         "fp32: one seed, on validation data, one text at a time; "
         "where there are 99 of them (topic), one text is a point."
         f"{timed.get('remark', '')}",

@@ -39,8 +39,9 @@ def ablations() -> str:
     """Return what each choice gives, one changed at a time: the paper's, then the default's."""
     rows = json.loads((RESULTS / "ablations" / "summary.json").read_text(encoding="utf-8"))["rows"]
     titles = {
-        "paper": "The paper's choices, in its first distillation, 12 layers to 6 (for its cost the reference has the "
-        "logits at masked positions alone, the paper at all):",
+        "paper": "The paper's choices, in its first distillation, 12 layers to 6 (the reference has, for its cost, the "
+        "logits at masked positions alone, and stride, which ends with the last layer; the paper has them at all, and "
+        "begins with the first layer):",
         "default": "The default's, from the teacher to 6 layers, FFN 1024 and hidden 156:",
     }
     parts = []

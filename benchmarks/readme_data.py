@@ -54,6 +54,12 @@ def source_of(path: PurePath) -> Source:
     return named[0]
 
 
+def pieces_of_slovak(teacher: str) -> int:
+    """Return how many pieces of the vocabulary of ``teacher`` (xlmr, mbert) all Slovak text in models/DATA.md uses."""
+    found = json.loads((RESULTS / "tokenizer" / f"quality-{teacher}-slk_Latn.json").read_text(encoding="utf-8"))
+    return next(int(row["kept"]) for row in found["rows"] if row["fill"] == "none")
+
+
 def needs() -> str:
     """Return what the shipped recipes took: text, examples, time and disk."""
     lines, examples, disk = list[int](), list[int](), list[int]()

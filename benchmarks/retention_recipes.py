@@ -8,7 +8,14 @@ from typing import Any
 from students import Entry, name_of, shipped
 
 LANGUAGES = ("mlt", "slk", "swh")
-RECIPES = ("teacher", "default", "paper", "cut-only", "scratch")
+RECIPES = ("teacher", "default", "paper", "distilled", "taught", "cut-only", "scratch")
+UNTRAINED: Mapping[str, tuple[str, ...]] = {  # stages that learn nothing of a teacher
+    "cut-only": ("distill", "finetune"),
+    "scratch": ("distill", "finetune"),
+    "distilled": ("finetune",),
+    "taught": ("distill",),
+}
+DISTILLED_AS = {"distilled": "default", "taught": "cut-only"}  # whose stages these rows go on from
 SHAPES: Mapping[str, Mapping[str, int]] = {
     "moderate": {"hidden": 276, "heads": 12},  # for the paper\'s 564 of 768, in whole heads
     "maximum": {"hidden": 156, "heads": 6},  # its 312 of 768; the numbers of heads are ours
@@ -35,6 +42,7 @@ def recipe_of_row(language: str, kind: str, size: str, seed: int) -> dict[str, A
         old, wide = name_of(entry), wide or entry["stage"] == "truncate"
         cut = entry["stage"] in ("prune", "truncate")
         whose = "default" if cut and kind not in ("paper", "scratch") else kind
+        whose = DISTILLED_AS.get(kind, kind) if entry["stage"] == "distill" else whose
         if cut and kind == "scratch":
             entry["tokens"] = FEW  # its shape alone is used
         last = f"s{seed}" if entry["stage"] == "finetune" else old
@@ -47,8 +55,7 @@ def recipe_of_row(language: str, kind: str, size: str, seed: int) -> dict[str, A
             entry["training"] = {**entry["training"], "seed": seed}
     if own:
         own[0].setdefault("from", "trim")
-    if kind in ("cut-only", "scratch"):
-        own = [_untrained(e) for e in own]
+    own = [_untrained(e) if e["stage"] in UNTRAINED.get(kind, ()) else e for e in own]
     name = own[-1]["name"] if own else "teacher"
     if own and not any(entry.get("teacher") == "teacher" for entry in own):
         shared = [e for e in shared if name_of(e) != "teacher"]  # nobody learns from it
@@ -68,7 +75,5 @@ def _untrained(entry: Entry) -> Entry:
     """Leave the cut of a distillation and none of its training; of fine-tuning what has no teacher."""
     if entry["stage"] == "distill":
         return {**entry, "training": {"steps": 0}}
-    if entry["stage"] != "finetune":
-        return entry
     alone = {key: value for key, value in entry.items() if key not in ("teacher", "corpora", "soft")}
     return {**alone, "training": {**entry["training"], "epochs": entry["training"]["epochs"] * LONGER}}

@@ -204,6 +204,26 @@ def test_drops_are_relative_to_the_mean_of_teachers_and_seeds(script, monkeypatc
     assert row["recipe_changed"]
 
 
+def test_the_rows_between_cut_only_and_default_have_one_half_of_it_each(script):
+    rows = {
+        kind: script("retention_recipes").recipe_of_row("slk", kind, "maximum", 1)["stages"]
+        for kind in ("default", "distilled", "taught", "cut-only")
+    }
+    of = {kind: {one["stage"]: one for one in stages} for kind, stages in rows.items()}
+    for kind, distilled, taught in (("distilled", "default", "cut-only"), ("taught", "cut-only", "default")):
+        assert of[kind]["distill"] == of[distilled]["distill"]
+        named = {"name": f"{kind}-maximum-s1", "from": of[distilled]["distill"]["name"]}
+        assert of[kind]["finetune"] == {**of[taught]["finetune"], **named}
+        assert ("teacher" in {one.get("name") for one in rows[kind]}) == (kind == "taught")
+    assert "teacher" not in of["distilled"]["finetune"]
+    assert of["taught"]["distill"]["training"] == {"steps": 0}
+
+
+def test_a_repeat_that_found_the_very_same_counts_once(script):
+    runs = [{"seed": seed, "tasks": {"ner": {"score": score}}} for seed, score in ((0, 80), (0, 80), (0, 70), (1, 80))]
+    assert [one["score"] for one in script("retention_summary").distinct("ner", runs)] == [80, 70, 80]
+
+
 def test_a_row_of_the_ablations_stands_beside_the_first_seed_by_seed(script, monkeypatch, tmp_path):
     ablations = script("ablations")
 

@@ -39,6 +39,9 @@ OBJECTIVE = Objective(relation_heads=4)
         (12, 5, "stride", [1, 4, 6, 9, 11]),
         (12, 1, "stride", [11]),
         (3, 3, "stride", [0, 1, 2]),
+        (12, 6, "stride-first", [0, 2, 4, 6, 8, 10]),
+        (12, 5, "stride-first", [0, 2, 4, 7, 9]),
+        (12, 1, "stride-first", [0]),
         (12, 3, "first-k", [0, 1, 2]),
         (12, 3, "last-k", [9, 10, 11]),
         (12, 4, "first-last", [0, 1, 10, 11]),
@@ -51,7 +54,7 @@ def test_which_layers_a_student_starts_from(of, count, how, expected):
     assert choose_layers(of, count, how) == expected
 
 
-@pytest.mark.parametrize("how", ["stride", "first-k", "last-k", "first-last"])
+@pytest.mark.parametrize("how", ["stride", "stride-first", "first-k", "last-k", "first-last"])
 def test_layers_are_chosen_once_and_in_order(how):
     for of in range(1, 25):
         for count in range(1, of + 1):

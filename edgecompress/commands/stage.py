@@ -89,7 +89,7 @@ _HELP = {
     "steps": "optimiser steps",
     "epochs": "passes over the data, where steps is 0",
     "examples": "at most so many sequences or examples, drawn evenly; 0: all",
-    "batch_size": "sequences a step",
+    "batch_size": "sequences a step, of each process where several train",
     "learning_rate": "peak of the linear schedule",
     "warmup": "share of the steps that it rises",
     "weight_decay": "AdamW's",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgecompress.encoder.bundle import Bundle
 
 _REPEATED = 1.5  # passes over the text from which it pays to write down what the teacher said in the first
-Select = Literal["stride", "first-k", "last-k", "first-last"]
+Select = Literal["stride", "stride-first", "first-k", "last-k", "first-last"]
 
 
 def distill(
@@ -62,13 +62,16 @@ def distill(
 def choose_layers(of: int, count: int, how: Select) -> list[int]:
     """Return which ``count`` of ``of`` layers to keep.
 
-    stride: evenly spread, ending with the last (XLM-R in arXiv 2505.16956); last-k (mBERT there); first-k; first-last:
-    half from each end. Raises RecipeError for a count outside 1..of.
+    stride: evenly spread, ending with the last; stride-first: beginning with the first (XLM-R in arXiv 2505.16956, by
+    its code: 0, 2, 4 …); last-k (mBERT there); first-k; first-last: half from each end. Raises RecipeError for a count
+    outside 1..of.
     """
     if not 1 <= count <= of:
         raise RecipeError(f"layers {count}: the model has {of}, choose between 1 and {of}")
     if how == "first-k":
         return list(range(count))
+    if how == "stride-first":
+        return [i * of // count for i in range(count)]
     if how == "last-k":
         return list(range(of - count, of))
     if how == "first-last":
