@@ -203,7 +203,7 @@ def _kept(recipe: Recipe) -> list[str]:
         "",
         (
             f"Test splits; in brackets the 95 % bootstrap interval over examples. {runs[0]['parameters']:,} "
-            f"parameters, {share:.0f} % of those of the trimmed, fine-tuned teacher that it stands beside; core-minutes "
+            f"parameters, {share:.0f} % of those of the trimmed, fine-tuned teacher it stands beside; core-minutes "
             f"of training: {minutes}, by the clock, the teacher's fine-tuning "
             f"{'not ' if kind == 'paper' else ''}included. {_of_teachers(len(teachers))} "
             f"Made by `python benchmarks/retention.py`.{_changed(language, kind)}"
