@@ -11,7 +11,8 @@ EdgecompressError
 │   ├── ArtifactError     an exported folder that is incomplete, changed or foreign
 │   ├── MissingExtraError an optional dependency that is not installed
 │   └── OutputError       a place that cannot be written (exists, read-only, full)
-└── CheckError            exit 1: the work was done and its result failed the proof
+├── CheckError            exit 1: the work was done and its result failed the proof
+└── StageError            exit 1: the process of a stage ended before its work
 """
 
 
@@ -65,3 +66,7 @@ class OutputError(InputError):
 
 class CheckError(EdgecompressError):
     """A result that failed its proof (parity, agreement, accuracy)."""
+
+
+class StageError(EdgecompressError):
+    """The process of a stage ended before its work."""

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecompress.encoder.bundle import Bundle, read_history, save
-from edgecompress.errors import OutputError
+from edgecompress.errors import InputError, OutputError
 from edgecompress.files import new_folder, output_error, sweep, write_json
 from edgecompress.keys import model_key, stage_key, teachers_of, work_name
 from edgecompress.progress import report
 from edgecompress.recipe import TEACHER, Node, Recipe
+from edgecompress.runtime.session import usable_cores
 from edgecompress.stages import STAGES
+from edgecompress.training.steps import processes
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,57 @@ class Result:
     reused: bool
 
 
-def run(recipe: Recipe, out: Path) -> dict[str, Result]:
+def run(recipe: Recipe, out: Path, jobs: int = 1) -> dict[str, Result]:
     """Run every stage of ``recipe`` that ``out`` does not hold yet and return all results by name.
 
-    Under ``torchrun`` every process takes part in training and the first one writes. Raises OutputError when ``out``
-    cannot be written or another run is using it, and whatever a stage raises.
+    ``jobs``: so many stages at a time, where they do not wait for each other, a process each. Under ``torchrun`` every
+    process takes part in training and the first one writes. Raises OutputError when ``out`` cannot be written or
+    another run is using it, InputError for several jobs under ``torchrun``, and whatever a stage raises.
     """
-    results: dict[str, Result] = {}
+    if jobs > 1 and processes() > 1:
+        raise InputError(f"--jobs {jobs}: under torchrun all processes train one stage together: leave it at 1")
     with exclusive(out):
-        for number, node in enumerate(recipe.nodes):
-            report("stages", number, len(recipe.nodes), node.name)
-            results[node.name] = _stage(recipe, node, out, results)
+        results = _side_by_side(recipe, out, jobs) if jobs > 1 else _one_by_one(recipe, out)
         report("stages", len(recipe.nodes), len(recipe.nodes), "done")
         if is_writer():  # all is done: what checkpoints are left belong to stages that were changed meanwhile
             shutil.rmtree(out / ".work", ignore_errors=True)
+    return results
+
+
+def _one_by_one(recipe: Recipe, out: Path) -> dict[str, Result]:
+    results: dict[str, Result] = {}
+    for number, node in enumerate(recipe.nodes):
+        report("stages", number, len(recipe.nodes), node.name)
+        key = _key(recipe, node, {name: one.key for name, one in results.items()})
+        reused = _is_done(folder_of(out, node.name), key)
+        if not reused:
+            _make(recipe, node, out, key)
+        results[node.name] = Result(node.name, folder_of(out, node.name), key, reused=reused)
+    return results
+
+
+def _side_by_side(recipe: Recipe, out: Path, jobs: int) -> dict[str, Result]:
+    from edgecompress.side_by_side import Job, run_jobs
+
+    keys: dict[str, str] = {}
+    for node in recipe.nodes:
+        keys[node.name] = _key(recipe, node, keys)
+    results = {
+        name: Result(name, folder_of(out, name), key, reused=_is_done(folder_of(out, name), key))
+        for name, key in keys.items()
+    }
+    new = {node.name: node for node in recipe.nodes if not results[node.name].reused}
+    work = [
+        Job(
+            name,
+            frozenset({node.source, *teachers_of(node.arguments)} & set(new)),
+            (recipe, node, out, keys[name]),
+        )
+        for name, node in new.items()
+    ]
+    done = len(recipe.nodes) - len(new)
+    run_jobs(work, _make, jobs, cores=usable_cores(), tell=lambda ended, names: report(
+        "stages", done + ended, len(recipe.nodes), names))  # fmt: skip
     return results
 
 
@@ -57,19 +96,15 @@ def folder_of(out: Path, name: str) -> Path:
     return out / "stages" / name
 
 
-def _stage(recipe: Recipe, node: Node, out: Path, results: Mapping[str, Result]) -> Result:
+def _make(recipe: Recipe, node: Node, out: Path, key: str) -> None:
     folder = folder_of(out, node.name)
-    key = _key(recipe, node, results)
-    if _is_done(folder, key):
-        return Result(node.name, folder, key, reused=True)
-    if not is_writer():
-        _wait_after(_compute(recipe, node, out, key), folder, key)
-        return Result(node.name, folder, key, reused=False)
     bundle = _compute(recipe, node, out, key)
+    if not is_writer():
+        _wait_until_saved(folder, key)
+        return
     with new_folder(folder, replace=True) as draft:
         save(bundle, draft)
     shutil.rmtree(_work(out, key), ignore_errors=True)
-    return Result(node.name, folder, key, reused=False)
 
 
 def _compute(recipe: Recipe, node: Node, out: Path, key: str) -> Bundle:
@@ -120,11 +155,11 @@ def _is_done(folder: Path, key: str) -> bool:
     return bool(history) and history[-1].key == key
 
 
-def _key(recipe: Recipe, node: Node, results: Mapping[str, Result]) -> str:
-    """Return the content hash of everything that the result of ``node`` depends on."""
+def _key(recipe: Recipe, node: Node, keys: Mapping[str, str]) -> str:
+    """Return the content hash of everything that the result of ``node`` depends on; ``keys``: of the stages before."""
 
     def key_of(name: str) -> str:
-        return results[name].key if name in results else model_key(recipe.teacher if name == TEACHER else name)
+        return keys[name] if name in keys else model_key(recipe.teacher if name == TEACHER else name)
 
     return stage_key(
         node.stage, node.arguments, key_of(node.source), [key_of(name) for name in teachers_of(node.arguments)]
@@ -136,7 +171,7 @@ def is_writer() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def _wait_after(bundle: Bundle, folder: Path, key: str) -> None:  # noqa: ARG001 - computed for its part in training
+def _wait_until_saved(folder: Path, key: str) -> None:
     """Wait until the writing process has saved what every process computed."""
     while not _is_done(folder, key):
         time.sleep(0.2)

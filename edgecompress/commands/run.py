@@ -29,8 +29,10 @@ def command(name: str) -> click.Command:
 @click.command()
 @click.argument("recipe", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1),
+              help="Stages at a time, each with its share of the cores.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Check the recipe and print the plan; load no weights.")
-def run(recipe: Path, output: Path | None, *, dry_run: bool) -> None:
+def run(recipe: Path, output: Path | None, *, jobs: int, dry_run: bool) -> None:
     """Run RECIPE (a TOML file) into the folder -o.
 
     Every stage is saved as an ordinary model folder in OUT/stages, every artifact in OUT/artifacts, every figure in
@@ -39,7 +41,7 @@ def run(recipe: Path, output: Path | None, *, dry_run: bool) -> None:
     """
     if output is None and not dry_run:
         raise click.UsageError("give -o FOLDER for the results, or --dry-run for the plan alone")
-    _run(recipe, output, dry_run=dry_run)
+    _run(recipe, output, jobs, dry_run=dry_run)
 
 
 @click.command()
@@ -53,13 +55,13 @@ def demo(output: Path, *, dry_run: bool) -> None:
     needed is in the package and its extra `offline`: no model hub, no download. A quarter to half an hour on two cores.
     """
     recipe = Path(__file__).parents[1] / "data" / "demo" / "recipe.toml"
-    _run(recipe, output, dry_run=dry_run)
+    _run(recipe, output, 1, dry_run=dry_run)
     if not dry_run:
         ner = output / "artifacts" / "student-ner-int8-tables4"
         terminal().print(f'\nNow type:  edgecompress predict {ner} "Peter Sagan sa narodil v Žiline."')
 
 
-def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
+def _run(path: Path, output: Path | None, jobs: int, *, dry_run: bool) -> None:
     require("torch", "transformers", "datasets", "accelerate", "onnx", extra="compress")
     from edgecompress import recipe as recipes
     from edgecompress.pipeline import is_writer
@@ -82,16 +84,16 @@ def _run(path: Path, output: Path | None, *, dry_run: bool) -> None:
     console.print(table)
     if dry_run or output is None:
         return
-    _work(console, recipe, output)
+    _work(console, recipe, output, jobs)
 
 
-def _work(console: Console, recipe: Recipe, output: Path) -> None:
+def _work(console: Console, recipe: Recipe, output: Path, jobs: int) -> None:
     from edgecompress import deliver, pipeline
     from edgecompress.bench import results as files
     from edgecompress.report.terminal import bench_tables
 
     with progress(console), pipeline.exclusive(output):
-        results = pipeline.run(recipe, output)
+        results = pipeline.run(recipe, output, jobs)
         if not pipeline.is_writer():
             return
         subjects, refused = deliver.artifacts(recipe, results, output)
