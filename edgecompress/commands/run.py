@@ -87,7 +87,7 @@ def _run(path: Path, output: Path | None, jobs: int, *, dry_run: bool) -> None:
     _work(console, recipe, output, jobs)
 
 
-def _work(console: Console, recipe: Recipe, output: Path, jobs: int) -> None:
+def _work(console: Console, recipe: Recipe, output: Path, jobs: int = 1) -> None:
     from edgecompress import deliver, pipeline
     from edgecompress.bench import results as files
     from edgecompress.report.terminal import bench_tables
