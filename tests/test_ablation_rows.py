@@ -17,6 +17,7 @@ from edgecompress.encoder.bundle import save
 ROOT = Path(__file__).parents[1]
 NAMES = ("name", "from", "teacher")  # where a stage's input is called otherwise, because another row made it
 CHANGED = {
+    "stride-first": {"distill.select": "stride-first"},
     "first": {"distill.select": "first-k"},
     "last": {"distill.select": "last-k"},
     "random": {},
