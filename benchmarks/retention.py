@@ -12,7 +12,7 @@ benchmarks/results/retention, one file a run. The rows:
 
     teacher   e5-small trimmed to the language, fine-tuned
     default   models/e5-small-LANGUAGE, at the paper's ratios
-    paper     models/paper-e5-small, the method of arXiv 2505.16956
+    paper     models/paper-e5-small, in the order and with the objective of arXiv 2505.16956
     distilled default's distilled encoder, fine-tuned as cut-only: no teacher of the tasks, no copies, no further lines
     taught    cut-only's encoder, fine-tuned as default: by the teachers of the tasks, with copies and further lines
     cut-only  as default, without any distillation

@@ -11,6 +11,7 @@ import sys
 import pytest
 from rich.console import Console
 from tiny_models import SLOVAK, bundle, corpus, task_files
+from tiny_recipes import small_home, small_recipe
 
 from edgecompress import deliver, pipeline
 from edgecompress.bench.results import read
@@ -19,7 +20,6 @@ from edgecompress.encoder import sources
 from edgecompress.encoder.bundle import save
 from edgecompress.errors import CheckError, InputError, OutputError
 from edgecompress.pipeline import run
-from edgecompress.recipe import parse
 
 STAGES = [
     {"stage": "trim", "corpora": ["slk"]},
@@ -39,18 +39,11 @@ NAMES = ["trim", "distill", "prune", "student-topic"]
 
 @pytest.fixture
 def home(tmp_path):
-    save(bundle("bert"), tmp_path / "teacher-model")
-    corpus(tmp_path)
-    corpus(tmp_path, "more", repeat=6)
-    task_files(tmp_path, "topic", 12)
-    return tmp_path
+    return small_home(tmp_path)
 
 
 def recipe(home, stages=STAGES, **more):
-    splits = {split: [f"topic-{split}.jsonl"] for split in ("train", "validation", "test")}
-    files = {name: {"files": [f"{name}.txt"]} for name in ("slk", "more")}
-    raw = {"teacher": "teacher-model", "corpora": files, "tasks": {"topic": splits}, "stages": stages, **more}
-    return parse(raw, home, "recipe")
+    return small_recipe(home, stages, **more)
 
 
 def changed(number, **options):

@@ -102,7 +102,8 @@ def test_a_mistake_is_told_before_any_work(home, line, message):
 
 def test_lengths_are_not_looked_at_where_nothing_is_trained(home):
     options = "objective = { relation_heads = 4, lengths = [48] }; training = { steps = 0 }"
-    plan(read(written(home, stage(f'stage = "distill"; corpora = ["slk"]; {options}'))))
+    rows = plan(read(written(home, stage(f'stage = "distill"; corpora = ["slk"]; {options}'))))
+    assert [row.stage for row in rows] == ["load", "distill"]
 
 
 def test_mistakes_of_the_whole_file_come_together(home):

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from tiny_jobs import job
-from tiny_models import bundle, corpus, task_files
+from tiny_recipes import small_home, small_recipe
 
 from edgecompress import pipeline
-from edgecompress.encoder.bundle import save
 from edgecompress.errors import CorpusError, InputError, StageError
 from edgecompress.progress import listening
-from edgecompress.recipe import parse
 from edgecompress.side_by_side import Job, run_jobs
 
 TRAINING = {"epochs": 1, "precision": "fp32"}
@@ -30,18 +28,11 @@ STAGES = [
 
 @pytest.fixture
 def home(tmp_path):
-    save(bundle("bert"), tmp_path / "teacher-model")
-    corpus(tmp_path)
-    corpus(tmp_path, "more", repeat=6)
-    task_files(tmp_path, "topic", 12)
-    return tmp_path
+    return small_home(tmp_path)
 
 
 def recipe(home, stages=STAGES):
-    splits = {split: [f"topic-{split}.jsonl"] for split in ("train", "validation", "test")}
-    files = {name: {"files": [f"{name}.txt"]} for name in ("slk", "more")}
-    raw = {"teacher": "teacher-model", "corpora": files, "tasks": {"topic": splits}, "stages": stages}
-    return parse(raw, home, "recipe")
+    return small_recipe(home, stages)
 
 
 def test_stages_side_by_side_make_what_they_make_one_by_one(home):

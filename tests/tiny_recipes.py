@@ -10,7 +10,7 @@ from tiny_models import FAMILIES, bundle, corpus, task_files
 from edgecompress.encoder.bundle import save
 from edgecompress.errors import RecipeError
 from edgecompress.plan import plan
-from edgecompress.recipe import read
+from edgecompress.recipe import Recipe, parse, read
 
 HEAD = """
 teacher = "bert"
@@ -52,3 +52,19 @@ def refused(path):
 
 def stage(line):
     return f"{HEAD}\n[[stages]]\n" + line.replace("; ", "\n")
+
+
+def small_home(folder):
+    """Write a teacher, two corpora and a task, for :func:`small_recipe`."""
+    save(bundle("bert"), folder / "teacher-model")
+    corpus(folder)
+    corpus(folder, "more", repeat=6)
+    task_files(folder, "topic", 12)
+    return folder
+
+
+def small_recipe(home, stages, **more) -> Recipe:
+    splits = {split: [f"topic-{split}.jsonl"] for split in ("train", "validation", "test")}
+    files = {name: {"files": [f"{name}.txt"]} for name in ("slk", "more")}
+    raw = {"teacher": "teacher-model", "corpora": files, "tasks": {"topic": splits}, "stages": stages, **more}
+    return parse(raw, home, "recipe")
